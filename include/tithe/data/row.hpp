@@ -1,0 +1,50 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tithe/core/example.hpp"
+#include "tithe/core/units.hpp"
+
+/// The unit that a model sees: one prompt and its completions, as token ids.
+namespace tithe {
+
+/// One prompt with k completions. Supervised fine-tuning has k = 1, a pair k = 2 (chosen first), a labelled completion
+/// k = 1, or 2 with a mismatched one behind it.
+///
+/// The prompt has at least one token, since the first token of a completion is predicted from the prompt's last.
+struct Row {
+  TokenIds prompt;
+  std::vector<TokenIds> completions;
+  /// The verdict on completions[0], where there is one.
+  bool desirable = true;
+  /// The id of the example that the row was made of (Origin::id), for messages and for the ledger.
+  std::string id{};
+
+  /// Prompt and completions together, each once.
+  [[nodiscard]] Tokens tokens() const {
+    std::size_t sum = prompt.size();
+    for (const TokenIds& completion : completions) sum += completion.size();
+    return Tokens{static_cast<std::int64_t>(sum)};
+  }
+  /// The prompt and its longest completion: the positions that the model must have.
+  [[nodiscard]] Tokens longest_path() const {
+    std::size_t longest = 0;
+    for (const TokenIds& completion : completions) longest = std::max(longest, completion.size());
+    return Tokens{static_cast<std::int64_t>(prompt.size() + longest)};
+  }
+};
+
+using Rows = std::vector<Row>;
+
+/// What one kind of example becomes: how many rows, of how many completions.
+enum class RowKind : std::uint8_t {
+  demonstration,  ///< one row, one completion
+  pair,           ///< one row, chosen and rejected
+  labeled,        ///< one row a verdict: a labelled completion gives one, a preference pair two
+};
+
+}  // namespace tithe
