@@ -1,0 +1,63 @@
+# Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#
+# What tithe's own tests, programs and benchmarks are built with. Nothing here reaches a user of the library.
+
+# A compiler that reads LibTorch takes about 1.5 GB, so as many at once as memory and cores allow.
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_JOB_POOLS)
+  cmake_host_system_information(RESULT cores QUERY NUMBER_OF_LOGICAL_CORES)
+  cmake_host_system_information(RESULT mebibytes QUERY TOTAL_PHYSICAL_MEMORY)
+  math(EXPR jobs "${mebibytes} / 2048")
+  if(jobs GREATER cores)
+    set(jobs ${cores})
+  elseif(jobs LESS 1)
+    set(jobs 1)
+  endif()
+  set(TITHE_COMPILE_JOBS ${jobs} CACHE STRING "How many compilers and linkers run at once (Ninja)")
+  set_property(GLOBAL PROPERTY JOB_POOLS tithe_compile=${TITHE_COMPILE_JOBS})
+  set(CMAKE_JOB_POOL_COMPILE tithe_compile)
+  set(CMAKE_JOB_POOL_LINK tithe_compile)
+endif()
+
+# ccache needs to be told that a precompiled header is safe to cache (its manual, "Precompiled headers").
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  find_program(TITHE_CCACHE ccache)
+  if(TITHE_CCACHE)
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env
+        "CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime" "${TITHE_CCACHE}")
+  endif()
+endif()
+
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+# The flags of every target of ours.
+add_library(tithe-development INTERFACE)
+target_compile_options(tithe-development INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion)
+if(TITHE_WERROR)
+  target_compile_options(tithe-development INTERFACE -Werror)
+endif()
+if(TITHE_SANITIZE)
+  set(sanitizers -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(tithe-development INTERFACE ${sanitizers})
+  target_link_options(tithe-development INTERFACE ${sanitizers})
+  # LibTorch's classes are defined in libraries that were built without run-time type information for the sanitizer.
+  target_compile_options(tithe-development INTERFACE -fno-sanitize=vptr)
+endif()
+if(TITHE_PCH AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(tithe-development INTERFACE -fpch-preprocess -Winvalid-pch)
+endif()
+
+# Carries the precompiled header that all our targets with LibTorch share; they must not differ in flags.
+if(TITHE_PCH)
+  file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/precompiled.cpp" CONTENT "// Carries the precompiled header.\n")
+  add_library(tithe-precompiled OBJECT EXCLUDE_FROM_ALL "${PROJECT_BINARY_DIR}/precompiled.cpp")
+  target_link_libraries(tithe-precompiled PRIVATE tithe-development tithe::tithe)
+  target_precompile_headers(tithe-precompiled PRIVATE "${CMAKE_CURRENT_LIST_DIR}/precompiled.hpp")
+endif()
+
+# Gives a target our flags and the library (tithe::tithe or tithe::core).
+function(tithe_own_target target library)
+  target_link_libraries(${target} PRIVATE tithe-development ${library})
+  if(TITHE_PCH AND library STREQUAL "tithe::tithe")
+    target_precompile_headers(${target} REUSE_FROM tithe-precompiled)
+  endif()
+endfunction()
