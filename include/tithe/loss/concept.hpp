@@ -1,0 +1,276 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+#include "tithe/core/example.hpp"
+#include "tithe/core/policy.hpp"
+#include "tithe/core/real.hpp"
+#include "tithe/loss/column.hpp"
+
+/// What a loss reads, and what makes a type a loss.
+///
+/// All records are templates over the number type: one value a row, as `at::Tensor` of shape [rows] in training, as
+/// `Column` in checks and laws, or as a plain `double` for one row. Log-probabilities are natural logarithms, summed
+/// over a completion's tokens.
+namespace tithe {
+
+/// A batch of pairs. [pairs]
+template <class T>
+struct PairLogProbs {
+  T chosen;
+  T rejected;
+  /// How many tokens the completions have.
+  T chosen_tokens;
+  T rejected_tokens;
+};
+
+/// A batch of completions with a verdict. [rows]
+template <class T>
+struct LabeledLogProbs {
+  T completion;
+  /// How many tokens the completion has.
+  T tokens;
+  /// 1 where the verdict is good, 0 where it is bad.
+  T desirable;
+};
+
+/// The same prompts with the completions of other rows: what a labelled loss estimates its divergence from. [rows]
+template <class T>
+struct MismatchedLogProbs {
+  T policy;
+  T reference;
+};
+
+/// A batch of demonstrations, token by token. [tokens]
+template <class T>
+struct TokenLogProbs {
+  /// The log-probability of the token that stands there.
+  T target;
+};
+
+/// The implicit rewards of a batch of pairs. [pairs]
+template <class T>
+struct PairRewards {
+  T chosen;
+  T rejected;
+};
+
+/// β(log π − log ρ), the reward that a policy model implies against its reference (Rafailov et al. 2023, eq. 5 without
+/// the term that depends on the prompt alone).
+template <Real Beta, class T>
+[[nodiscard]] PairRewards<T> log_ratio_rewards(const Knob<Beta>& beta, const PairLogProbs<T>& policy,
+                                               const PairLogProbs<T>& reference) {
+  return {beta * (policy.chosen - reference.chosen), beta * (policy.rejected - reference.rejected)};
+}
+template <Real Beta, class T>
+[[nodiscard]] T log_ratio_rewards(const Knob<Beta>& beta, const LabeledLogProbs<T>& policy,
+                                  const LabeledLogProbs<T>& reference) {
+  return beta * (policy.completion - reference.completion);
+}
+
+/// What a loss on a kind of example reads and rewards: `LossRecords<PreferencePair>::LogProbs<T>`.
+template <class Example>
+struct LossRecords;
+template <>
+struct LossRecords<PreferencePair> {
+  template <class T>
+  using LogProbs = PairLogProbs<T>;
+  template <class T>
+  using Rewards = PairRewards<T>;
+};
+template <>
+struct LossRecords<LabeledCompletion> {
+  template <class T>
+  using LogProbs = LabeledLogProbs<T>;
+  template <class T>
+  using Rewards = T;
+};
+
+namespace detail {
+
+struct HasExample {
+  using Example = HasExample;
+};
+struct HasNeedsReference {
+  int needs_reference;
+};
+struct HasNeedsMismatched {
+  int needs_mismatched;
+};
+struct HasRewards {
+  int rewards;
+};
+struct HasCouple {
+  int couple;
+};
+struct HasCall {
+  void operator()() const;
+};
+
+template <class>
+inline constexpr bool is_coupling = false;
+template <>
+inline constexpr bool is_coupling<Column> = true;
+template <std::size_t n>
+inline constexpr bool is_coupling<std::array<Column, n>> = true;
+
+}  // namespace detail
+
+/// A type that names a member of a loss, and is checked as one: `Example`, `needs_reference`, `rewards` or a call.
+template <class L>
+concept LossLike = Joinable<L> && (!requires { typename Joined<L, detail::HasExample>::Example; } ||
+                                   !requires { &Joined<L, detail::HasNeedsReference>::needs_reference; } ||
+                                   !requires { &Joined<L, detail::HasRewards>::rewards; } ||
+                                   !requires { &Joined<L, detail::HasCall>::operator(); });
+
+/// Trained on demonstrations.
+template <class L>
+concept TrainsOnDemonstrations = std::same_as<typename L::Example, Demonstration>;
+
+/// Trained on pairs, or on completions with a verdict.
+template <class L>
+concept TrainsOnPreferences =
+    std::same_as<typename L::Example, PreferencePair> || std::same_as<typename L::Example, LabeledCompletion>;
+
+/// `static constexpr bool needs_reference`: whether the loss compares with a reference.
+template <class L>
+concept DeclaresReference =
+    std::same_as<decltype(L::needs_reference), const bool> && requires { std::bool_constant<L::needs_reference>{}; };
+
+/// The loss reads log-probabilities under a reference.
+template <class L>
+concept NeedsReference = DeclaresReference<L> && bool{L::needs_reference};
+
+/// The loss reads log-probabilities of mismatched completions: `static constexpr bool needs_mismatched = true`.
+template <class L>
+concept NeedsMismatched = requires { requires bool{L::needs_mismatched}; };
+
+/// The loss couples the rows of a batch: each row's loss depends on a quantity of the whole batch.
+///
+/// It is computed apart, once a step, over the whole batch and without gradients, by the loss's
+/// `couple(policy, reference)`; without a reference by `couple(policy)`; and where the loss needs mismatched
+/// completions by `couple(mismatched)`. What it returns becomes the last argument of the formula: one T (of one number,
+/// shared by all rows, or of one number a row), or a `std::array` of such. Hence splitting a batch changes nothing.
+template <class L>
+concept Coupled = Joinable<L> && !requires { &Joined<L, detail::HasCouple>::couple; };
+
+/// What a loss calls its log-probabilities and its rewards.
+template <class L, class T>
+using LogProbsOf = typename LossRecords<typename L::Example>::template LogProbs<T>;
+template <class L, class T>
+using RewardsOf = typename LossRecords<typename L::Example>::template Rewards<T>;
+
+/// `couple` takes what the loss reads, and returns a T or an array of T.
+template <class L>
+concept HasCoupling =
+    (NeedsMismatched<L> && requires(const L& loss, const MismatchedLogProbs<Column>& mismatched) {
+      requires detail::is_coupling<decltype(loss.couple(mismatched))>;
+    }) || (!NeedsMismatched<L> && NeedsReference<L> && requires(const L& loss, const LogProbsOf<L, Column>& batch) {
+      requires detail::is_coupling<decltype(loss.couple(batch, batch))>;
+    }) || (!NeedsMismatched<L> && !NeedsReference<L> && requires(const L& loss, const LogProbsOf<L, Column>& batch) {
+      requires detail::is_coupling<decltype(loss.couple(batch))>;
+    });
+
+/// The quantity that couples the rows, from records of the whole batch; those that the loss does not read are ignored.
+template <class L, class T>
+  requires Coupled<L>
+[[nodiscard]] auto couple_rows(const L& loss, const LogProbsOf<L, T>& policy, const LogProbsOf<L, T>& reference,
+                               const MismatchedLogProbs<T>& mismatched) {
+  if constexpr (NeedsMismatched<L>) {
+    return loss.couple(mismatched);
+  } else if constexpr (NeedsReference<L>) {
+    return loss.couple(policy, reference);
+  } else {
+    return loss.couple(policy);
+  }
+}
+
+/// The loss of each row; a reference that the loss does not read is ignored.
+template <class L, class LogProbs, class... Coupling>
+  requires(NeedsReference<L> ? std::invocable<const L&, const LogProbs&, const LogProbs&, const Coupling&...>
+                             : std::invocable<const L&, const LogProbs&, const Coupling&...>)
+[[nodiscard]] auto row_losses(const L& loss, const LogProbs& policy, const LogProbs& reference,
+                              const Coupling&... coupling) {
+  if constexpr (NeedsReference<L>) {
+    return loss(policy, reference, coupling...);
+  } else {
+    return loss(policy, coupling...);
+  }
+}
+
+/// The rewards of each row; a reference that the loss does not read is ignored.
+template <class L, class LogProbs>
+[[nodiscard]] auto row_rewards(const L& loss, const LogProbs& policy, const LogProbs& reference) {
+  if constexpr (NeedsReference<L>) {
+    return loss.rewards(policy, reference);
+  } else {
+    return loss.rewards(policy);
+  }
+}
+
+namespace detail {
+
+template <class L>
+consteval bool has_formula() {
+  using Batch = LogProbsOf<L, Column>;
+  if constexpr (Coupled<L>) {
+    using Coupling = decltype(couple_rows<L, Column>(std::declval<const L&>(), std::declval<const Batch&>(),
+                                                     std::declval<const Batch&>(),
+                                                     std::declval<const MismatchedLogProbs<Column>&>()));
+    return requires(const L& loss, const Batch& batch, const Coupling& coupling) {
+      { row_losses(loss, batch, batch, coupling) } -> std::same_as<Column>;
+    };
+  } else {
+    return requires(const L& loss, const Batch& batch) {
+      { row_losses(loss, batch, batch) } -> std::same_as<Column>;
+    };
+  }
+}
+
+template <class L>
+consteval bool has_rewards() {
+  using Batch = LogProbsOf<L, Column>;
+  if constexpr (NeedsReference<L>) {
+    return requires(const L& loss, const Batch& batch) {
+      { loss.rewards(batch, batch) } -> std::same_as<RewardsOf<L, Column>>;
+    };
+  } else {
+    return requires(const L& loss, const Batch& batch) {
+      { loss.rewards(batch) } -> std::same_as<RewardsOf<L, Column>>;
+    };
+  }
+}
+
+}  // namespace detail
+
+/// The formula takes log-probabilities, those of the reference if needed, and the coupling if there is one, and
+/// returns the loss of each row: `operator()(policy, reference, coupling)`.
+template <class L>
+concept HasFormula = detail::has_formula<L>();
+
+/// `rewards(policy, reference)`, or `rewards(policy)` without a reference: what the metrics call rewards.
+template <class L>
+concept HasRewards = detail::has_rewards<L>();
+
+/// The formula of a supervised loss: log-probabilities of tokens to the loss of each token.
+template <class L>
+concept HasTokenFormula = requires(const L& loss, const TokenLogProbs<Column>& tokens) {
+  { loss(tokens) } -> std::same_as<Column>;
+};
+
+/// A loss on preferences: an aggregate of hyperparameters with `Example`, `needs_reference`, a formula and rewards.
+template <class L>
+concept PreferenceLoss = Hyperparameters<L> && Named<L> && TrainsOnPreferences<L> && DeclaresReference<L> &&
+                         (!Coupled<L> || HasCoupling<L>) && HasFormula<L> && HasRewards<L>;
+
+/// A loss on demonstrations. A stage minimises the sum of its tokens' losses over the number of tokens that are trained
+/// on, in the whole batch.
+template <class L>
+concept SupervisedLoss = Hyperparameters<L> && Named<L> && TrainsOnDemonstrations<L> && HasTokenFormula<L>;
+
+}  // namespace tithe

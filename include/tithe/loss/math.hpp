@@ -1,0 +1,43 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <cmath>
+
+/// The functions that a formula may use, on plain numbers.
+///
+/// A formula is a template over its number type and calls these without qualification, so that the same text works on
+/// `double` and `Column` (here) and on `at::Tensor` (found in namespace `at`, where all of them exist by these names):
+/// log_sigmoid, sigmoid, exp, log, abs, square, clamp_min, clamp_max, sum, mean, detach,
+/// besides + − * / with each other and with plain numbers.
+namespace tithe {
+
+/// log σ(x) = −log(1 + e⁻ˣ), without overflow and with full precision in both tails.
+[[nodiscard]] inline double log_sigmoid(double x) {
+  return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x));
+}
+
+/// σ(x) = 1 / (1 + e⁻ˣ), without overflow; small values keep their precision.
+[[nodiscard]] inline double sigmoid(double x) {
+  if (x >= 0) return 1 / (1 + std::exp(-x));
+  const double e = std::exp(x);
+  return e / (1 + e);
+}
+
+[[nodiscard]] inline double exp(double x) { return std::exp(x); }
+[[nodiscard]] inline double log(double x) { return std::log(x); }
+[[nodiscard]] inline double abs(double x) { return std::abs(x); }
+[[nodiscard]] constexpr double square(double x) { return x * x; }
+
+/// The larger of x and a limit. NaN stays NaN, as with tensors.
+[[nodiscard]] constexpr double clamp_min(double x, double least) { return x < least ? least : x; }
+/// The smaller of x and a limit. NaN stays NaN.
+[[nodiscard]] constexpr double clamp_max(double x, double most) { return x > most ? most : x; }
+
+/// A single number is a batch of one row: its sum and its mean are itself.
+[[nodiscard]] constexpr double sum(double x) { return x; }
+[[nodiscard]] constexpr double mean(double x) { return x; }
+
+/// The same value, through which no gradient flows.
+[[nodiscard]] constexpr double detach(double x) { return x; }
+
+}  // namespace tithe
