@@ -21,6 +21,13 @@
 
 namespace tithe::test {
 
+/// A number to compare with, within a tolerance whose reason stands beside it.
+#if __has_include(<catch2/catch_test_macros.hpp>)
+using Catch::Approx;
+#else
+using Catch::Detail::Approx;
+#endif
+
 /// Counts the cases that could not run; the test program then says so to CTest instead of passing.
 inline int skipped_cases = 0;
 
