@@ -1,0 +1,249 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tithe/budget/budget.hpp"
+#include "tithe/budget/plan.hpp"
+#include "tithe/core/error.hpp"
+#include "tithe/core/example.hpp"
+#include "tithe/core/finding.hpp"
+#include "tithe/core/sha256.hpp"
+#include "tithe/core/units.hpp"
+
+/// What was really spent: each label once, by id and content.
+namespace tithe {
+
+/// One label that was paid for.
+struct LedgerEntry {
+  Stage stage = Stage::sft;
+  std::size_t slice = 0;  ///< index into the plan
+  Origin origin{};
+  Digest content{};
+  Outcome outcome = Outcome::usable;
+  std::string reason{};
+};
+
+/// Draws the slices of a plan from sources of examples (concept ExampleSource), pays for every label that it
+/// gets, and refuses to pay twice or past the plan. `entries()` is all its state: a ledger that is made from
+/// them goes on where they end.
+class Ledger {
+ public:
+  /// Throws BudgetError for a plan that costs more than the budget, and for entries that no ledger of this
+  /// plan can have written.
+  Ledger(const Budget& budget, const Plan& plan, std::vector<LedgerEntry> entries = {})
+      : budget_{budget}, plan_{plan} {
+    if (budget.cost(plan) > budget.amount()) {
+      throw BudgetError{{.who = "Ledger",
+                         .required = "a plan within the budget of " + std::to_string(budget.amount()),
+                         .found = "one that costs " + std::to_string(budget.cost(plan)),
+                         .fix = "Make the plan of the same budget, by a schedule"}};
+    }
+    for (std::size_t first = 0; first < entries.size();) {
+      const std::size_t slice = entries[first].slice;
+      std::size_t last = first;
+      while (last < entries.size() && entries[last].slice == slice) ++last;
+      if (slice != next_slice_ || slice >= plan.size() ||
+          static_cast<std::int64_t>(last - first) > plan[slice].count.value()) {
+        fail_entry("entries in the order of the plan, and no more than it holds", entries[first]);
+      }
+      std::vector<LedgerEntry> batch(entries.begin() + static_cast<std::ptrdiff_t>(first),
+                                     entries.begin() + static_cast<std::ptrdiff_t>(last));
+      for (const LedgerEntry& entry : batch) {
+        if (entry.stage != plan[slice].stage) fail_entry("the stage that the plan has for the slice", entry);
+      }
+      pay(std::move(batch));
+      first = last;
+    }
+  }
+
+  /// Takes down what a source found unusable, and throws BudgetError if the plan asks for more labels than
+  /// the source can ever give. Call it before anything is trained, also when a run goes on.
+  template <class Source>
+  void require_available(const Source& source) {
+    for (const Stage stage : {Stage::sft, Stage::preference}) {
+      findings_[index(stage)] = source.findings(stage);
+    }
+    for (const Stage stage : {Stage::sft, Stage::preference}) {
+      const std::optional<Examples> available = source.available(stage);
+      if (!available || planned(stage) <= *available) continue;
+      std::map<Outcome, std::int64_t> unusable;
+      for (const Finding& finding : findings(stage)) unusable[finding.outcome] += finding.drawable ? 0 : 1;
+      std::string why;
+      for (const auto& [outcome, count] : unusable) {
+        if (count != 0)
+          why += (why.empty() ? ", not counting " : ", ") + std::to_string(count) + ' ' +
+                 std::string{name(outcome)};
+      }
+      throw BudgetError{{.who = "Ledger::require_available",
+                         .required = std::to_string(planned(stage).value()) + " labels for the " +
+                                     std::string{name(stage)} + " stage",
+                         .found = std::to_string(available->value()) + why,
+                         .fix = "Add labels, lower the budget, or give this stage a smaller share"}};
+    }
+  }
+
+  /// The labels of the plan's next slice, which are now paid for. `model` goes on to a source that needs one.
+  ///
+  /// Throws BudgetError, and pays nothing, for a slice out of the plan's order, and for a source that gives
+  /// more than the slice asks for, nothing at all, or a label that was paid before. A source that makes
+  /// labels on demand may give fewer; then `paid` stays under `planned`.
+  template <class Source, class... Model>
+  auto draw(Source& source, const Slice& slice, Model&... model) {
+    if (next_slice_ == plan_.size() || slice != plan_[next_slice_]) {
+      throw BudgetError{{.who = "Ledger::draw",
+                         .required = next_slice_ == plan_.size()
+                                         ? std::string{"no more slices: the plan is done"}
+                                         : "the plan's slice " + std::to_string(next_slice_) + ", " +
+                                               in_words(plan_[next_slice_]),
+                         .found = in_words(slice),
+                         .fix = "Draw each slice of the plan once, in its order"}};
+    }
+    auto labels = source.draw(slice, paid(slice.stage), model...);
+    if (labels.empty() || std::cmp_greater(labels.size(), slice.count.value())) {
+      throw BudgetError{{.who = "Ledger::draw",
+                         .required = "at least 1 and at most " + in_words(slice),
+                         .found = std::to_string(labels.size()),
+                         .fix = "An ExampleSource gives as many labels as the slice asks for"}};
+    }
+    std::vector<LedgerEntry> batch;
+    batch.reserve(labels.size());
+    for (const auto& label : labels) {
+      batch.push_back({slice.stage, next_slice_, label.origin, label.content, label.outcome, label.reason});
+    }
+    pay(std::move(batch));
+    return labels;
+  }
+
+  /// The labels of a slice that was paid for already, once more and for nothing: for a run that goes on in
+  /// the middle of it. Throws BudgetError if the source no longer gives the same ones, as when its file was
+  /// edited.
+  template <class Source, class... Model>
+  auto draw_again(Source& source, std::size_t slice, Model&... model) const {
+    if (slice >= next_slice_) {
+      throw BudgetError{{.who = "Ledger::draw_again",
+                         .required = "a slice that was paid for, under " + std::to_string(next_slice_),
+                         .found = std::to_string(slice),
+                         .fix = "Use draw for the next one"}};
+    }
+    const auto begin =
+        std::find_if(entries_.begin(), entries_.end(), [&](const auto& e) { return e.slice == slice; });
+    const auto end = std::find_if(begin, entries_.end(), [&](const auto& e) { return e.slice != slice; });
+    const auto before =
+        std::count_if(entries_.begin(), begin, [&](const auto& e) { return e.stage == begin->stage; });
+    auto labels = source.draw(Slice{begin->stage, Examples{end - begin}}, Examples{before}, model...);
+    const auto is_same = [](const LedgerEntry& entry, const auto& label) {
+      return entry.origin.id == label.origin.id && entry.content == label.content;
+    };
+    const auto [entry, label] = std::mismatch(begin, end, labels.begin(), labels.end(), is_same);
+    if (entry != end || label != labels.end()) {
+      throw BudgetError{
+          {.who = "Ledger::draw_again",
+           .required = "the labels that were paid for" +
+                       (entry != end ? ", the next one being " + address(entry->origin) : std::string{}),
+           .found = label != labels.end() ? address(label->origin) : std::string{"no label"},
+           .fix = "Resume with the data, the seed and the limits that the run began with"}};
+    }
+    return labels;
+  }
+
+  /// What was paid and what is left of the budget, in the unit of Budget::amount.
+  [[nodiscard]] std::int64_t spent() const {
+    return paid(Stage::sft).value() * budget_.price(Stage::sft) +
+           paid(Stage::preference).value() * budget_.price(Stage::preference);
+  }
+  [[nodiscard]] std::int64_t left() const { return budget_.amount() - spent(); }
+
+  [[nodiscard]] Examples planned(Stage stage) const { return plan_.count(stage); }
+  [[nodiscard]] Examples paid(Stage stage) const { return paid_[index(stage)]; }
+  /// How many of the paid labels had this outcome.
+  [[nodiscard]] Examples paid(Stage stage, Outcome outcome) const {
+    return Examples{std::count_if(entries_.begin(), entries_.end(),
+                                  [&](const auto& e) { return e.stage == stage && e.outcome == outcome; })};
+  }
+
+  /// The examples that the source found not simply usable, drawn or not: dropped, truncated, degenerate,
+  /// duplicate, with the reason of each.
+  [[nodiscard]] const std::vector<Finding>& findings(Stage stage) const { return findings_[index(stage)]; }
+
+  [[nodiscard]] const Budget& budget() const { return budget_; }
+  [[nodiscard]] const Plan& plan() const { return plan_; }
+  /// How many slices were drawn; the index of the next one.
+  [[nodiscard]] std::size_t slices_drawn() const { return next_slice_; }
+  /// Every paid label, in the order of payment.
+  [[nodiscard]] const std::vector<LedgerEntry>& entries() const { return entries_; }
+
+ private:
+  static constexpr std::size_t index(Stage stage) { return static_cast<std::size_t>(stage); }
+  static std::string in_words(const Slice& slice) {
+    return std::to_string(slice.count.value()) + " labels for the " + std::string{name(slice.stage)} +
+           " stage";
+  }
+  static std::string address(const Origin& origin) {
+    const std::string place = origin.file + ':' + std::to_string(origin.line);
+    return '"' + origin.id + '"' + (origin.file.empty() || origin.id == place ? "" : " at " + place);
+  }
+  [[noreturn]] static void fail_entry(std::string required, const LedgerEntry& entry) {
+    throw BudgetError{{.who = "Ledger",
+                       .required = std::move(required),
+                       .found = "slice " + std::to_string(entry.slice) + " (" +
+                                std::string{name(entry.stage)} + ") at " + address(entry.origin),
+                       .fix = "Restore a ledger with the budget and the plan that it was kept for"}};
+  }
+
+  /// Enters one slice's labels, all or none.
+  void pay(std::vector<LedgerEntry> batch) {
+    std::map<Digest, Origin> contents;
+    std::set<std::string> ids;
+    for (const LedgerEntry& entry : batch) {
+      const std::size_t stage = index(entry.stage);
+      const auto before = contents_.find(entry.content);
+      const auto beside = contents.find(entry.content);
+      if (before != contents_.end() || beside != contents.end()) {
+        fail_twice(entry, "the same content was paid as " +
+                              address(before != contents_.end() ? before->second : beside->second));
+      }
+      if (ids_[stage].contains(entry.origin.id) || !ids.insert(entry.origin.id).second) {
+        fail_twice(entry, "a label with this id was paid");
+      }
+      contents.emplace(entry.content, entry.origin);
+    }
+    const std::size_t stage = index(batch.front().stage);
+    paid_[stage] += Examples{static_cast<std::int64_t>(batch.size())};
+    contents_.merge(contents);
+    ids_[stage].merge(ids);
+    std::move(batch.begin(), batch.end(), std::back_inserter(entries_));
+    ++next_slice_;
+  }
+  [[noreturn]] static void fail_twice(const LedgerEntry& entry, std::string found) {
+    throw BudgetError{
+        {.who = "Ledger::draw",
+         .required = "labels that were not paid before",
+         .found = address(entry.origin) + ", though " + std::move(found),
+         .fix = "Give each label once"},
+        Location{.file = entry.origin.file, .line = static_cast<std::size_t>(entry.origin.line)}};
+  }
+
+  Budget budget_;
+  Plan plan_;
+  std::vector<LedgerEntry> entries_{};
+  std::size_t next_slice_ = 0;
+  std::array<Examples, 2> paid_{};
+  std::array<std::vector<Finding>, 2> findings_{};
+  // What was paid, to refuse a second payment. Ids are unique within a stage only: two files may both count
+  // from 1.
+  std::map<Digest, Origin> contents_{};
+  std::array<std::set<std::string>, 2> ids_{};
+};
+
+}  // namespace tithe
