@@ -7,6 +7,7 @@
 #include <exception>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -57,6 +58,11 @@ class JsonInput {
   JsonInput(std::string_view text, Location where, std::string who)
       : text_{text}, where_{std::move(where)}, who_{std::move(who)} {}
 
+  /// As above, for JSON inside a binary file, where lines mean nothing: complaints say which byte of the
+  /// file, and `offset` is the file's byte that the text starts at.
+  JsonInput(std::string_view text, Location where, std::string who, std::size_t offset)
+      : text_{text}, where_{std::move(where)}, who_{std::move(who)}, offset_{offset} {}
+
   /// Sends the text's events to a handler in nlohmann's SAX manner. Throws Failure for what is not JSON (RFC
   /// 8259): NaN, trailing text, invalid UTF-8, a number out of double's range.
   template <class Handler>
@@ -73,14 +79,18 @@ class JsonInput {
   [[noreturn]] void fail(std::string required, std::string found, std::string fix = {},
                          std::string field = {}) const {
     Location here = where_;
-    const std::string_view before =
-        text_.substr(0, std::max<std::size_t>(std::min(read_, text_.size()), 1) - 1);
-    const std::size_t line_start = before.rfind('\n') + 1;  // npos + 1 = 0: the text's first line
-    here.line = std::max<std::size_t>(where_.line, 1) +
-                static_cast<std::size_t>(std::count(before.begin(), before.end(), '\n'));
-    here.column = 1 + static_cast<std::size_t>(std::count_if(
-                          before.begin() + static_cast<std::ptrdiff_t>(line_start), before.end(),
-                          [](char c) { return (static_cast<std::uint8_t>(c) & 0xC0) != 0x80; }));
+    const std::size_t last = std::max<std::size_t>(std::min(read_, text_.size()), 1) - 1;
+    if (offset_) {
+      found += ", at byte " + std::to_string(*offset_ + last);
+    } else {
+      const std::string_view before = text_.substr(0, last);
+      const std::string_view line = before.substr(before.rfind('\n') + 1);  // npos + 1 = 0: the first line
+      const auto count = [](std::string_view part, auto test) {
+        return static_cast<std::size_t>(std::count_if(part.begin(), part.end(), test));
+      };
+      here.line = std::max<std::size_t>(where_.line, 1) + count(before, [](char c) { return c == '\n'; });
+      here.column = 1 + count(line, [](char c) { return (static_cast<std::uint8_t>(c) & 0xC0) != 0x80; });
+    }
     if (!field.empty()) here.field = std::move(field);
     throw Failure{{who_, std::move(required), std::move(found), std::move(fix)}, std::move(here)};
   }
@@ -98,8 +108,8 @@ class JsonInput {
     fail("valid JSON", shown.substr(1, shown.size() - 2));
   }
 
-  /// How many bytes the parser has read.
-  [[nodiscard]] std::size_t read() const { return read_; }
+  /// What the parser has not read yet.
+  [[nodiscard]] std::string_view rest() const { return text_.substr(std::min(read_, text_.size())); }
 
  private:
   /// Characters on their way to the lexer, counted.
@@ -125,6 +135,7 @@ class JsonInput {
   std::string_view text_;
   Location where_;
   std::string who_;
+  std::optional<std::size_t> offset_{};
   std::size_t read_ = 0;
 };
 
