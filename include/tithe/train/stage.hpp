@@ -1,0 +1,166 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/isfinite.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tithe/core/error.hpp"
+#include "tithe/core/record.hpp"
+#include "tithe/data/batches.hpp"
+#include "tithe/model/concept.hpp"
+#include "tithe/train/objective.hpp"
+#include "tithe/train/optimizer.hpp"
+#include "tithe/train/options.hpp"
+
+/// The one loop that trains: any objective, on any rows.
+namespace tithe {
+
+/// Where a stage stands: with the model's weights and their gradients, all that its next pass depends on.
+struct StageState {
+  std::int64_t step = 0;   ///< optimizer steps that are done
+  std::int64_t pass = 0;   ///< passes that are done of the next one
+  Means means{};           ///< what those passes measured
+  double loss = 0;         ///< and their share of the step's loss
+  double seconds = 0;      ///< and the time they took
+};
+
+/// What watches a stage. All may be left empty.
+struct StageHooks {
+  /// After each optimizer step.
+  std::function<void(const StepRecord&)> on_step{};
+  /// After each pass and each step, when the state is consistent and can be saved.
+  std::function<void(const StageState&, const AdamW&)> on_progress{};
+  /// Before the first step, to bring back a state that was saved.
+  std::function<void(StageState&, const AdamW&)> restore{};
+  /// Asked between passes; the stage then returns as it stands.
+  std::stop_token stop{};
+};
+
+/// How a stage ended.
+struct StageReport {
+  std::int64_t steps = 0;
+  std::int64_t steps_done = 0;
+  std::int64_t rows = 0;
+  Tokens tokens{};  ///< trained on by this call: prompts and completions, each epoch anew
+  double seconds = 0;
+  bool cancelled = false;
+};
+
+namespace detail {
+
+/// Names the rows whose loss is not finite before their gradient reaches anything.
+inline void require_finite_losses(const PassResult& result, const StepBatch& step, std::size_t pass) {
+  const at::Tensor finite = at::isfinite(result.row_losses);
+  if (finite.all().item<bool>()) return;
+  std::vector<std::string> ids;
+  std::int64_t place = 0;
+  for (const Row& row : step.rows_of(pass)) {
+    if (!finite[place++].item<bool>()) ids.push_back(row.id);
+  }
+  throw NonFiniteError{{.who = "train_stage",
+                        .required = "a finite loss for every row",
+                        .found = "NaN or infinity for " + std::to_string(ids.size()) + " of them, first \"" +
+                                 ids.front() + '"',
+                        .fix = "Look at those rows; lower the learning rate if they are sound. No weight was changed"},
+                       ids};
+}
+
+inline void require_finite_gradient(double norm, const StepBatch& step) {
+  if (std::isfinite(norm)) return;
+  std::vector<std::string> ids;
+  for (const std::size_t row : step.batch) ids.push_back(step.rows[row].id);
+  throw NonFiniteError{{.who = "train_stage",
+                        .required = "a finite gradient",
+                        .found = "a norm of NaN or infinity on a batch of " + std::to_string(ids.size()) + " rows",
+                        .fix = "Lower the learning rate, or train in a wider dtype. No weight was changed"},
+                       ids};
+}
+
+}  // namespace detail
+
+/// Trains a model on rows until every epoch is done.
+///
+/// A step's batch is cut into passes that fit the limits; denominators and couplings are the whole batch's, so that
+/// the cut never changes the result. Throws OptionError for options out of range, and NonFiniteError, naming the
+/// rows, before a loss or gradient that is not finite can change a weight.
+template <LanguageModel M, class Objective>
+StageReport train_stage(const M& model, const Objective& objective, std::span<const Row> rows,
+                        const StageOptions& options, const StageHooks& hooks = {}, StepRecord labels = {}) {
+  using Clock = std::chrono::steady_clock;
+  options.validate();
+  const NamedTensors parameters = model.parameters();
+  AdamW optimizer{parameters, {.beta1 = options.adam_beta1,
+                               .beta2 = options.adam_beta2,
+                               .epsilon = options.adam_epsilon,
+                               .weight_decay = options.weight_decay}};
+  const auto n = static_cast<std::int64_t>(rows.size());
+  const std::int64_t steps_per_epoch = (n + options.rows_per_step() - 1) / options.rows_per_step();
+  StageReport report{.steps = steps_per_epoch * options.epochs, .rows = n};
+  StageState state;
+  if (hooks.restore) hooks.restore(state, optimizer);
+
+  const auto begun = Clock::now();
+  for (std::int64_t epoch = state.step / std::max<std::int64_t>(1, steps_per_epoch); state.step < report.steps; ++epoch) {
+    const Indices order = epoch_order(rows.size(), options.order, options.seed, epoch);
+    const std::vector<Indices> batches = batches_of(order, options.rows_per_step());
+    while (state.step < (epoch + 1) * steps_per_epoch) {
+      const auto step_begun = Clock::now();
+      StepBatch step{rows, order, batches[static_cast<std::size_t>(state.step % steps_per_epoch)], {}, options.order};
+      step.passes = passes_of(step.batch, rows, {options.batch_size, options.max_tokens_per_pass});
+      const auto whole = objective.whole(model, step);
+
+      for (auto pass = static_cast<std::size_t>(state.pass); pass < step.passes.size(); ++pass) {
+        if (hooks.stop.stop_requested()) {
+          report.cancelled = true;
+          report.steps_done = state.step;
+          report.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+          return report;
+        }
+        const PassResult result = objective.pass(model, step, pass, whole);
+        detail::require_finite_losses(result, step, pass);
+        result.loss.backward();
+        state.loss += result.loss.template item<double>();
+        state.means.add(result.means);
+        ++state.pass;
+        if (hooks.on_progress && pass + 1 < step.passes.size()) hooks.on_progress(state, optimizer);
+      }
+
+      const double norm = gradient_norm(parameters);
+      detail::require_finite_gradient(norm, step);
+      const double rate = options.learning_rate.at(Steps{state.step}, Steps{report.steps});
+      optimizer.step(parameters, rate, clipping_divisor(norm, options.max_grad_norm));
+
+      Tokens tokens{};
+      for (const std::size_t row : step.batch) tokens += rows[row].tokens();
+      report.tokens += tokens;
+      StepRecord record = labels;
+      record.step = state.step + 1;
+      record.steps = report.steps;
+      record.metrics = {{"loss", state.loss}};
+      std::ranges::move(state.means.metrics(), std::back_inserter(record.metrics));
+      const double seconds = std::chrono::duration<double>(Clock::now() - step_begun).count();
+      for (auto& [name, value] : {Metric{"grad_norm", norm}, Metric{"learning_rate", rate},
+                                  Metric{"tokens", static_cast<double>(tokens.value())}, Metric{"step_seconds", seconds}}) {
+        record.metrics.push_back({name, value});
+      }
+      state = {.step = state.step + 1};
+      if (hooks.on_step) hooks.on_step(record);
+      if (hooks.on_progress) hooks.on_progress(state, optimizer);
+    }
+  }
+  report.steps_done = state.step;
+  report.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+  return report;
+}
+
+}  // namespace tithe
