@@ -12,9 +12,10 @@
 /// What all policies share: a name, numbers with a range, and a way to ask which members a type names.
 namespace tithe {
 
-/// The name of a policy and of its numbers, as records print it: "Dpo<0.1>". A number is the shortest decimal that
-/// reads back as the same double; a dynamic one prints the value that it has at run time.
-[[nodiscard]] inline std::string policy_name(std::string_view name, std::initializer_list<double> numbers = {}) {
+/// The name of a policy and of its numbers, as records print it: "Dpo<0.1>". A number is the shortest decimal
+/// that reads back as the same double; a dynamic one prints the value that it has at run time.
+[[nodiscard]] inline std::string policy_name(std::string_view name,
+                                             std::initializer_list<double> numbers = {}) {
   std::string text{name};
   std::string_view separator = "<";
   for (const double number : numbers) {
@@ -32,12 +33,14 @@ concept Named = requires(const P& policy) {
   { policy.name() } -> std::convertible_to<std::string>;
 };
 
-/// A policy is a copyable aggregate of hyperparameters; run state is returned to the caller, never kept inside.
+/// A policy is a copyable aggregate of hyperparameters; run state is returned to the caller, never kept
+/// inside.
 template <class P>
 concept Hyperparameters = std::is_aggregate_v<P> && std::copyable<P>;
 
-/// A policy whose numbers have a range may say which requirement they break, in words that complete "it needs …", and
-/// nothing (an empty text) if they break none: `constexpr std::string_view broken_requirement() const`.
+/// A policy whose numbers have a range may say which requirement they break, in words that complete "it needs
+/// …", and nothing (an empty text) if they break none: `constexpr std::string_view broken_requirement()
+/// const`.
 template <class P>
 concept HasRange = requires(const P& policy) {
   { policy.broken_requirement() } -> std::convertible_to<std::string_view>;
@@ -48,9 +51,9 @@ concept HasRange = requires(const P& policy) {
   return number > 0 && number <= std::numeric_limits<double>::max();
 }
 
-/// The members of P and of Name in one class. A name that both have is ambiguous there, whatever it stands for: an
-/// overload set, a template, a type. So `!requires { &Joined<P, HasPlan>::plan; }` tells that P names `plan`, also
-/// where no call of it would compile, and a near miss becomes an error with a reason.
+/// The members of P and of Name in one class. A name that both have is ambiguous there, whatever it stands
+/// for: an overload set, a template, a type. So `!requires { &Joined<P, NamesPlan>::plan; }` tells that P
+/// names `plan`, also where no call of it would compile, and a near miss becomes an error with a reason.
 template <class P, class Name>
 struct Joined : P, Name {};
 

@@ -10,14 +10,15 @@
 #include "tithe/core/error.hpp"
 #include "tithe/loss/math.hpp"
 
-/// A column of numbers, one a row of a batch: what a formula sees instead of a tensor where there is no LibTorch.
+/// A column of numbers, one a row of a batch: what a formula sees instead of a tensor where there is no
+/// LibTorch.
 namespace tithe {
 
 /// One double a row. A column of one number broadcasts, as a scalar tensor does.
 ///
-/// Composition checks call a policy's formula with it, and the laws and golden values are computed with it. Its
-/// functions are found by argument-dependent lookup, exactly as those of `at::Tensor` are: a formula that compiles on
-/// a column, in whatever namespace it stands, compiles on a tensor.
+/// Composition checks call a policy's formula with it, and the laws and golden values are computed with it.
+/// Its functions are found by argument-dependent lookup, exactly as those of `at::Tensor` are: a formula that
+/// compiles on a column, in whatever namespace it stands, compiles on a tensor.
 class Column {
  public:
   Column(double value) : values_{value} {}  // NOLINT(google-explicit-constructor): a number broadcasts

@@ -14,9 +14,9 @@
 
 /// What a loss reads, and what makes a type a loss.
 ///
-/// All records are templates over the number type: one value a row, as `at::Tensor` of shape [rows] in training, as
-/// `Column` in checks and laws, or as a plain `double` for one row. Log-probabilities are natural logarithms, summed
-/// over a completion's tokens.
+/// All records are templates over the number type: one value a row, as `at::Tensor` of shape [rows] in
+/// training, as `Column` in checks and laws, or as a plain `double` for one row. Log-probabilities are
+/// natural logarithms, summed over a completion's tokens.
 namespace tithe {
 
 /// A batch of pairs. [pairs]
@@ -39,7 +39,8 @@ struct LabeledLogProbs {
   T desirable;
 };
 
-/// The same prompts with the completions of other rows: what a labelled loss estimates its divergence from. [rows]
+/// The same prompts with the completions of other rows: what a labelled loss estimates its divergence from.
+/// [rows]
 template <class T>
 struct MismatchedLogProbs {
   T policy;
@@ -60,8 +61,8 @@ struct PairRewards {
   T rejected;
 };
 
-/// β(log π − log ρ), the reward that a policy model implies against its reference (Rafailov et al. 2023, eq. 5 without
-/// the term that depends on the prompt alone).
+/// β(log π − log ρ), the reward that a policy model implies against its reference (Rafailov et al. 2023, eq.
+/// 5 without the term that depends on the prompt alone).
 template <Real Beta, class T>
 [[nodiscard]] PairRewards<T> log_ratio_rewards(const Knob<Beta>& beta, const PairLogProbs<T>& policy,
                                                const PairLogProbs<T>& reference) {
@@ -93,22 +94,19 @@ struct LossRecords<LabeledCompletion> {
 
 namespace detail {
 
-struct HasExample {
-  using Example = HasExample;
+struct NamesExample {
+  using Example = NamesExample;
 };
-struct HasNeedsReference {
+struct NamesNeedsReference {
   int needs_reference;
 };
-struct HasNeedsMismatched {
-  int needs_mismatched;
-};
-struct HasRewards {
+struct NamesRewards {
   int rewards;
 };
-struct HasCouple {
+struct NamesCouple {
   int couple;
 };
-struct HasCall {
+struct NamesCall {
   void operator()() const;
 };
 
@@ -121,12 +119,13 @@ inline constexpr bool is_coupling<std::array<Column, n>> = true;
 
 }  // namespace detail
 
-/// A type that names a member of a loss, and is checked as one: `Example`, `needs_reference`, `rewards` or a call.
+/// A type that names a member of a loss, and is checked as one: `Example`, `needs_reference`, `rewards` or a
+/// call.
 template <class L>
-concept LossLike = Joinable<L> && (!requires { typename Joined<L, detail::HasExample>::Example; } ||
-                                   !requires { &Joined<L, detail::HasNeedsReference>::needs_reference; } ||
-                                   !requires { &Joined<L, detail::HasRewards>::rewards; } ||
-                                   !requires { &Joined<L, detail::HasCall>::operator(); });
+concept LossLike = Joinable<L> && (!requires { typename Joined<L, detail::NamesExample>::Example; } ||
+                                   !requires { &Joined<L, detail::NamesNeedsReference>::needs_reference; } ||
+                                   !requires { &Joined<L, detail::NamesRewards>::rewards; } ||
+                                   !requires { &Joined<L, detail::NamesCall>::operator(); });
 
 /// Trained on demonstrations.
 template <class L>
@@ -139,25 +138,26 @@ concept TrainsOnPreferences =
 
 /// `static constexpr bool needs_reference`: whether the loss compares with a reference.
 template <class L>
-concept DeclaresReference =
-    std::same_as<decltype(L::needs_reference), const bool> && requires { std::bool_constant<L::needs_reference>{}; };
+concept DeclaresReference = std::same_as<decltype(L::needs_reference), const bool> &&
+                            requires { std::bool_constant<L::needs_reference>{}; };
 
 /// The loss reads log-probabilities under a reference.
 template <class L>
 concept NeedsReference = DeclaresReference<L> && bool{L::needs_reference};
 
-/// The loss reads log-probabilities of mismatched completions: `static constexpr bool needs_mismatched = true`.
+/// The loss reads log-probabilities of mismatched completions: `needs_mismatched = true`.
 template <class L>
-concept NeedsMismatched = requires { requires bool{L::needs_mismatched}; };
+concept NeedsMismatched = requires { requires L::needs_mismatched; };
 
 /// The loss couples the rows of a batch: each row's loss depends on a quantity of the whole batch.
 ///
 /// It is computed apart, once a step, over the whole batch and without gradients, by the loss's
 /// `couple(policy, reference)`; without a reference by `couple(policy)`; and where the loss needs mismatched
-/// completions by `couple(mismatched)`. What it returns becomes the last argument of the formula: one T (of one number,
-/// shared by all rows, or of one number a row), or a `std::array` of such. Hence splitting a batch changes nothing.
+/// completions by `couple(mismatched)`. What it returns becomes the last argument of the formula: one T (of
+/// one number, shared by all rows, or of one number a row), or a `std::array` of such. Hence splitting a
+/// batch changes nothing.
 template <class L>
-concept Coupled = Joinable<L> && !requires { &Joined<L, detail::HasCouple>::couple; };
+concept Coupled = Joinable<L> && !requires { &Joined<L, detail::NamesCouple>::couple; };
 
 /// What a loss calls its log-probabilities and its rewards.
 template <class L, class T>
@@ -167,20 +167,25 @@ using RewardsOf = typename LossRecords<typename L::Example>::template Rewards<T>
 
 /// `couple` takes what the loss reads, and returns a T or an array of T.
 template <class L>
-concept HasCoupling =
-    (NeedsMismatched<L> && requires(const L& loss, const MismatchedLogProbs<Column>& mismatched) {
-      requires detail::is_coupling<decltype(loss.couple(mismatched))>;
-    }) || (!NeedsMismatched<L> && NeedsReference<L> && requires(const L& loss, const LogProbsOf<L, Column>& batch) {
-      requires detail::is_coupling<decltype(loss.couple(batch, batch))>;
-    }) || (!NeedsMismatched<L> && !NeedsReference<L> && requires(const L& loss, const LogProbsOf<L, Column>& batch) {
-      requires detail::is_coupling<decltype(loss.couple(batch))>;
-    });
+concept HasCoupling = (NeedsMismatched<L> &&
+                       requires(const L& loss, const MismatchedLogProbs<Column>& mismatched) {
+                         requires detail::is_coupling<decltype(loss.couple(mismatched))>;
+                       }) ||
+                      (!NeedsMismatched<L> && NeedsReference<L> &&
+                       requires(const L& loss, const LogProbsOf<L, Column>& batch) {
+                         requires detail::is_coupling<decltype(loss.couple(batch, batch))>;
+                       }) ||
+                      (!NeedsMismatched<L> && !NeedsReference<L> &&
+                       requires(const L& loss, const LogProbsOf<L, Column>& batch) {
+                         requires detail::is_coupling<decltype(loss.couple(batch))>;
+                       });
 
-/// The quantity that couples the rows, from records of the whole batch; those that the loss does not read are ignored.
+/// The quantity that couples the rows, from records of the whole batch; those that the loss does not read are
+/// ignored.
 template <class L, class T>
   requires Coupled<L>
-[[nodiscard]] auto couple_rows(const L& loss, const LogProbsOf<L, T>& policy, const LogProbsOf<L, T>& reference,
-                               const MismatchedLogProbs<T>& mismatched) {
+[[nodiscard]] auto couple_rows(const L& loss, const LogProbsOf<L, T>& policy,
+                               const LogProbsOf<L, T>& reference, const MismatchedLogProbs<T>& mismatched) {
   if constexpr (NeedsMismatched<L>) {
     return loss.couple(mismatched);
   } else if constexpr (NeedsReference<L>) {
@@ -248,8 +253,8 @@ consteval bool has_rewards() {
 
 }  // namespace detail
 
-/// The formula takes log-probabilities, those of the reference if needed, and the coupling if there is one, and
-/// returns the loss of each row: `operator()(policy, reference, coupling)`.
+/// The formula takes log-probabilities, those of the reference if needed, and the coupling if there is one,
+/// and returns the loss of each row: `operator()(policy, reference, coupling)`.
 template <class L>
 concept HasFormula = detail::has_formula<L>();
 
@@ -263,13 +268,14 @@ concept HasTokenFormula = requires(const L& loss, const TokenLogProbs<Column>& t
   { loss(tokens) } -> std::same_as<Column>;
 };
 
-/// A loss on preferences: an aggregate of hyperparameters with `Example`, `needs_reference`, a formula and rewards.
+/// A loss on preferences: an aggregate of hyperparameters with `Example`, `needs_reference`, a formula and
+/// rewards.
 template <class L>
 concept PreferenceLoss = Hyperparameters<L> && Named<L> && TrainsOnPreferences<L> && DeclaresReference<L> &&
                          (!Coupled<L> || HasCoupling<L>) && HasFormula<L> && HasRewards<L>;
 
-/// A loss on demonstrations. A stage minimises the sum of its tokens' losses over the number of tokens that are trained
-/// on, in the whole batch.
+/// A loss on demonstrations. A stage minimises the sum of its tokens' losses over the number of tokens that
+/// are trained on, in the whole batch.
 template <class L>
 concept SupervisedLoss = Hyperparameters<L> && Named<L> && TrainsOnDemonstrations<L> && HasTokenFormula<L>;
 

@@ -7,8 +7,8 @@
 
 namespace tithe {
 
-/// Cross-entropy over the tokens of a demonstration's completion: −Σ log π(y_t | x, y_<t) / N, where N counts the
-/// completion tokens of the whole batch. The default of supervised fine-tuning.
+/// Cross-entropy over the tokens of a demonstration's completion: −Σ log π(y_t | x, y_<t) / N, where N counts
+/// the completion tokens of the whole batch. The default of supervised fine-tuning.
 struct CrossEntropy {
   using Example = Demonstration;
 

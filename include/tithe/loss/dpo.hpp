@@ -8,7 +8,8 @@
 
 namespace tithe {
 
-/// Direct preference optimisation (Rafailov et al. 2023, eq. 7): −log σ(β[(log π_w − log ρ_w) − (log π_l − log ρ_l)]).
+/// Direct preference optimisation (Rafailov et al. 2023, eq. 7): −log σ(β[(log π_w − log ρ_w) − (log π_l −
+/// log ρ_l)]).
 ///
 /// Use it when both answers of a pair were written for the same prompt; for one answer and a verdict see Kto.
 /// It is ln 2 where the policy model equals its reference. TRL, OpenRLHF and others call it "sigmoid".
@@ -27,7 +28,8 @@ struct Dpo {
   }
 
   template <class T>
-  [[nodiscard]] PairRewards<T> rewards(const PairLogProbs<T>& policy, const PairLogProbs<T>& reference) const {
+  [[nodiscard]] PairRewards<T> rewards(const PairLogProbs<T>& policy,
+                                       const PairLogProbs<T>& reference) const {
     return log_ratio_rewards(beta, policy, reference);
   }
 

@@ -8,14 +8,14 @@
 
 namespace tithe {
 
-/// Kahneman–Tversky optimisation (Ethayarajh et al. 2024, eq. 7): λ_y − v(x, y) with
-/// v = λ_D σ(β(r − z)) for a desirable y and λ_U σ(β(z − r)) for an undesirable one, r = log π(y|x) − log ρ(y|x).
+/// Kahneman–Tversky optimisation (Ethayarajh et al. 2024, eq. 7): λ_y − v(x, y) with v = λ_D σ(β(r − z)) for
+/// a desirable y and λ_U σ(β(z − r)) for an undesirable one, r = log π(y|x) − log ρ(y|x).
 ///
 /// Use it when each answer has a verdict of its own and no partner; pairs serve too, as two verdicts each.
-/// The baseline z is max(0, mean of log π(y'|x) − log ρ(y'|x)) over mismatched prompts and completions, clamped once
-/// after the mean over the whole batch. (NeMo-Aligner clamps on each rank and averages then; HALOs leaves zero ratios
-/// out of the count. Those are other estimators.) Each term is half its weight where the policy model equals its
-/// reference.
+/// The baseline z is max(0, mean of log π(y'|x) − log ρ(y'|x)) over mismatched prompts and completions,
+/// clamped once after the mean over the whole batch. (NeMo-Aligner clamps on each rank and averages then;
+/// HALOs leaves zero ratios out of the count. Those are other estimators.) Each term is half its weight where
+/// the policy model equals its reference.
 template <Real Beta = 0.1, Real DesirableWeight = 1, Real UndesirableWeight = 1>
 struct Kto {
   using Example = LabeledCompletion;
@@ -24,7 +24,8 @@ struct Kto {
 
   /// How quickly the value of an answer saturates: the paper's risk aversion.
   [[no_unique_address]] Knob<Beta> beta{};
-  /// λ_D and λ_U. With n_D and n_U answers of each kind, the paper advises λ_D n_D / (λ_U n_U) in [1, 1.33] (eq. 8).
+  /// λ_D and λ_U. With n_D and n_U answers of each kind, the paper advises λ_D n_D / (λ_U n_U) in [1, 1.33]
+  /// (eq. 8).
   [[no_unique_address]] Knob<DesirableWeight> desirable_weight{};
   [[no_unique_address]] Knob<UndesirableWeight> undesirable_weight{};
 
@@ -48,7 +49,9 @@ struct Kto {
     return log_ratio_rewards(beta, policy, reference);
   }
 
-  [[nodiscard]] std::string name() const { return policy_name("Kto", {beta, desirable_weight, undesirable_weight}); }
+  [[nodiscard]] std::string name() const {
+    return policy_name("Kto", {beta, desirable_weight, undesirable_weight});
+  }
   [[nodiscard]] constexpr std::string_view broken_requirement() const {
     if (!is_positive(beta)) return "a beta above 0";
     const bool weighted = is_positive(desirable_weight) && is_positive(undesirable_weight);

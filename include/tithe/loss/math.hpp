@@ -5,10 +5,10 @@
 
 /// The functions that a formula may use, on plain numbers.
 ///
-/// A formula is a template over its number type and calls these without qualification, so that the same text works on
-/// `double` and `Column` (here) and on `at::Tensor` (found in namespace `at`, where all of them exist by these names):
-/// log_sigmoid, sigmoid, exp, log, abs, square, clamp_min, clamp_max, sum, mean, detach,
-/// besides + − * / with each other and with plain numbers.
+/// A formula is a template over its number type and calls these without qualification, so that the same text
+/// works on `double` and `Column` (here) and on `at::Tensor` (found in namespace `at`, where all of them
+/// exist by these names): log_sigmoid, sigmoid, exp, log, abs, square, clamp_min, clamp_max, sum, mean,
+/// detach, besides + − * / with each other and with plain numbers.
 namespace tithe {
 
 /// log σ(x) = −log(1 + e⁻ˣ), without overflow and with full precision in both tails.

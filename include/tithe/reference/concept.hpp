@@ -11,10 +11,10 @@ namespace tithe {
 
 namespace detail {
 
-struct HasGivesReference {
+struct NamesGivesReference {
   int gives_reference;
 };
-struct HasSnapshot {
+struct NamesSnapshot {
   int snapshot;
 };
 
@@ -28,20 +28,20 @@ struct AnyModel {
 /// A type that names `gives_reference` or `snapshot`, and is checked as a reference strategy.
 template <class R>
 concept ReferenceLike =
-    Joinable<R> && (!requires { &Joined<R, detail::HasGivesReference>::gives_reference; } ||
-                    !requires { &Joined<R, detail::HasSnapshot>::snapshot; });
+    Joinable<R> && (!requires { &Joined<R, detail::NamesGivesReference>::gives_reference; } ||
+                    !requires { &Joined<R, detail::NamesSnapshot>::snapshot; });
 
 /// `static constexpr bool gives_reference`.
 template <class R>
-concept DeclaresGiving =
-    std::same_as<decltype(R::gives_reference), const bool> && requires { std::bool_constant<R::gives_reference>{}; };
+concept DeclaresGiving = std::same_as<decltype(R::gives_reference), const bool> &&
+                         requires { std::bool_constant<R::gives_reference>{}; };
 
 /// The strategy gives log-probabilities to compare with.
 template <class R>
 concept GivesReference = DeclaresGiving<R> && bool{R::gives_reference};
 
-/// `template <class Model> auto snapshot(const Model&) const`, called when the preference stage begins. What it returns
-/// is the caller's, and is asked for log-probabilities as a model is; the strategy keeps nothing.
+/// `template <class Model> auto snapshot(const Model&) const`, called when the preference stage begins. What
+/// it returns is the caller's, and is asked for log-probabilities as a model is; the strategy keeps nothing.
 template <class R>
 concept HasSnapshot = requires(const R& reference, const detail::AnyModel& model) {
   requires !std::is_void_v<decltype(reference.snapshot(model))>;

@@ -7,7 +7,8 @@
 
 namespace tithe {
 
-/// The model as supervised fine-tuning left it, frozen: a copy in memory, and one forward pass more for each row.
+/// The model as supervised fine-tuning left it, frozen: a copy in memory, and one forward pass more for each
+/// row.
 ///
 /// The reference of the DPO and KTO papers. Where no demonstrations were planned it is the model as it came.
 struct FrozenSft {

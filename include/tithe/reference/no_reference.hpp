@@ -7,8 +7,8 @@
 
 namespace tithe {
 
-/// No reference: no copy of the model and no second forward pass. For losses that compare with none, where it may also
-/// be left out.
+/// No reference: no copy of the model and no second forward pass. For losses that compare with none, where it
+/// may also be left out.
 struct NoReference {
   static constexpr bool gives_reference = false;
 

@@ -12,7 +12,7 @@ namespace tithe {
 
 namespace detail {
 
-struct HasPlan {
+struct NamesPlan {
   int plan;
 };
 
@@ -20,7 +20,7 @@ struct HasPlan {
 
 /// A type that names `plan`, and is checked as a schedule.
 template <class S>
-concept ScheduleLike = Joinable<S> && !requires { &Joined<S, detail::HasPlan>::plan; };
+concept ScheduleLike = Joinable<S> && !requires { &Joined<S, detail::NamesPlan>::plan; };
 
 /// `Plan plan(const Budget&) const`.
 template <class S>
@@ -28,17 +28,21 @@ concept HasPlan = requires(const S& schedule, const Budget& budget) {
   { schedule.plan(budget) } -> std::same_as<Plan>;
 };
 
-/// An aggregate of hyperparameters whose `plan` never overspends, and spends all that its labels' prices allow
-/// (testing/laws.hpp). Make `plan` constexpr, so that a plan can be a `static_assert`.
+/// An aggregate of hyperparameters whose `plan` never overspends, and spends all that its labels' prices
+/// allow (testing/laws.hpp). Make `plan` constexpr, so that a plan can be a `static_assert`.
 template <class S>
 concept Schedule = Hyperparameters<S> && Named<S> && HasPlan<S>;
 
-/// A schedule under which some budget buys examples of a stage. One that never does says so, with
-/// `static constexpr bool plans_preferences = false` or `plans_demonstrations = false`; a pipeline then has no policies
-/// for that stage.
+/// A schedule under which some budget buys examples of a stage. One that never does says so, with `static
+/// constexpr bool plans_preferences = false` or `plans_demonstrations = false`; a pipeline then has no
+/// policies for that stage.
 template <class S>
-concept PlansPreferences = !requires { requires !bool{S::plans_preferences}; };
+concept PlansPreferences = !requires {
+  requires !bool { S::plans_preferences };
+};
 template <class S>
-concept PlansDemonstrations = !requires { requires !bool{S::plans_demonstrations}; };
+concept PlansDemonstrations = !requires {
+  requires !bool { S::plans_demonstrations };
+};
 
 }  // namespace tithe

@@ -7,7 +7,8 @@
 
 namespace tithe {
 
-/// The whole budget for preferences. Preference tuning then starts from the model as it came, and compares with it.
+/// The whole budget for preferences. Preference tuning then starts from the model as it came, and compares
+/// with it.
 struct PreferenceOnly {
   static constexpr bool plans_demonstrations = false;
 

@@ -10,9 +10,9 @@ namespace tithe {
 
 /// A share of the budget for demonstrations, the rest for preferences, in that order.
 ///
-/// The share is of examples, or of money where the budget is money; `Budget::split` says how it is rounded. Use it to
-/// sweep the split: 0 buys preferences alone, 1 demonstrations alone. `plan` throws BudgetError for a share outside
-/// [0, 1]; where the type fixes it, the pipeline does not compile.
+/// The share is of examples, or of money where the budget is money; `Budget::split` says how it is rounded.
+/// Use it to sweep the split: 0 buys preferences alone, 1 demonstrations alone. `plan` throws BudgetError for
+/// a share outside [0, 1]; where the type fixes it, the pipeline does not compile.
 template <Real Fraction = 0.1>
 struct SftFraction {
   [[no_unique_address]] Knob<Fraction> fraction{};

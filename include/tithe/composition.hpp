@@ -1,0 +1,247 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+
+#include "tithe/composition_rules.hpp"
+#include "tithe/core/error.hpp"
+#include "tithe/loss/cross_entropy.hpp"
+#include "tithe/reference/no_reference.hpp"
+
+/// Policies in any order become one checked composition. Nothing here sees LibTorch, so that a wrong one
+/// fails at once.
+namespace tithe {
+
+/// The part of a pipeline that was left out.
+struct Absent {};
+
+/// The policies of a pipeline, each in its place whatever the order they were given in.
+///
+/// `Supervised` is CrossEntropy and `Reference` is NoReference where none was given; `Loss` is Absent where
+/// the schedule plans no preferences.
+template <class S, class V, class L, class R>
+struct Policies {
+  using Schedule = S;
+  using Supervised = V;
+  using Loss = L;
+  using Reference = R;
+  static constexpr bool has_loss = !std::is_same_v<L, Absent>;
+
+  [[no_unique_address]] S schedule{};
+  [[no_unique_address]] V supervised{};
+  [[no_unique_address]] L loss{};
+  [[no_unique_address]] R reference{};
+
+  /// The type's name, with the numbers that it runs with: "Pipeline<SftFraction<0.1>, Dpo<0.1>, FrozenSft>".
+  /// What is there by default is left out, so one pipeline has one name.
+  [[nodiscard]] std::string name() const {
+    std::string names = schedule.name();
+    if constexpr (!std::is_same_v<V, CrossEntropy>) names += ", " + supervised.name();
+    if constexpr (has_loss) names += ", " + loss.name();
+    if constexpr (GivesReference<R>) names += ", " + reference.name();
+    return "Pipeline<" + names + '>';
+  }
+
+  /// Throws OptionError for a number outside its range: what the compiler checks in a type, and cannot in
+  /// `dynamic`.
+  void check() const {
+    check(schedule);
+    check(supervised);
+    check(loss);
+    check(reference);
+  }
+
+ private:
+  template <class P>
+  static void check(const P& policy) {
+    if constexpr (HasRange<P>) {
+      const std::string_view broken = policy.broken_requirement();
+      if (broken.empty()) return;
+      throw OptionError{{.who = "Pipeline",
+                         .required = std::string{broken},
+                         .found = policy.name(),
+                         .fix = "Give each dynamic number of the policy a value in its range"}};
+    }
+  }
+};
+
+/// What a refused composition stands for, so that the compiler says no more than the one sentence.
+struct RefusedPolicies {
+  using Schedule = RefusedPolicies;
+  using Supervised = RefusedPolicies;
+  using Loss = RefusedPolicies;
+  using Reference = RefusedPolicies;
+};
+
+/// True, or one compile error that says which rule the pack breaks and how to mend it.
+///
+/// The assertions stand in a function's body, each on a named constant: so every compiler reports exactly one
+/// error, with the sentence in it. In a class they would cascade, and a constraint would give no reason.
+template <class... P>
+consteval bool verify() {
+  constexpr Misuse misuse = misuse_v<P...>;
+  constexpr bool all_are_policies = misuse != Misuse::not_a_policy;
+  static_assert(all_are_policies,
+                "Pipeline: a template argument is no policy. A schedule has plan, a loss has Example and "
+                "operator(), a reference has gives_reference; write Dpo<> where a policy has parameters, "
+                "and no const or &.");
+  constexpr bool each_has_one_slot = misuse != Misuse::two_slots_at_once;
+  static_assert(each_has_one_slot,
+                "Pipeline: one type has members of two slots. Keep plan for a schedule, Example and "
+                "operator() for a loss, gives_reference and snapshot for a reference.");
+  constexpr bool each_is_an_aggregate = misuse != Misuse::not_hyperparameters;
+  static_assert(each_is_an_aggregate,
+                "Pipeline: a policy must be a copyable aggregate of hyperparameters. Drop its "
+                "constructors and private members, and return run state to the caller.");
+  constexpr bool each_has_a_name = misuse != Misuse::no_name;
+  static_assert(each_has_a_name,
+                "Pipeline: a policy has no name to record its runs under. Give it `std::string name() "
+                "const`.");
+  constexpr bool schedule_plans = misuse != Misuse::no_plan;
+  static_assert(schedule_plans,
+                "Pipeline: the schedule's plan cannot be called as planned. Declare it `constexpr Plan "
+                "plan(const Budget&) const`.");
+  constexpr bool loss_has_example = misuse != Misuse::no_example;
+  static_assert(loss_has_example,
+                "Pipeline: the loss does not say what it is trained on. Give it `using Example = "
+                "PreferencePair;`, or LabeledCompletion, or Demonstration.");
+  constexpr bool loss_says_needs_reference = misuse != Misuse::no_needs_reference;
+  static_assert(loss_says_needs_reference,
+                "Pipeline: the loss does not say whether it compares with a reference. Give it `static "
+                "constexpr bool needs_reference = true;`, or false.");
+  constexpr bool loss_couples = misuse != Misuse::no_coupling;
+  static_assert(loss_couples,
+                "Pipeline: the loss couples rows in a way that cannot be called. Declare `template <class "
+                "T> T couple(policy, reference) const`, without the reference if it needs none, or "
+                "`couple(const MismatchedLogProbs<T>&)` with needs_mismatched.");
+  constexpr bool loss_has_formula = misuse != Misuse::no_formula;
+  static_assert(loss_has_formula,
+                "Pipeline: the loss's formula cannot be called. Declare `template <class T> T "
+                "operator()(policy, reference) const` on PairLogProbs<T> or LabeledLogProbs<T> as Example "
+                "says, without the reference if it needs none, and with the coupling last if it couples "
+                "rows.");
+  constexpr bool supervised_has_formula = misuse != Misuse::no_token_formula;
+  static_assert(supervised_has_formula,
+                "Pipeline: the supervised loss's formula cannot be called. Declare `template <class T> T "
+                "operator()(const TokenLogProbs<T>&) const`.");
+  constexpr bool loss_has_rewards = misuse != Misuse::no_rewards;
+  static_assert(loss_has_rewards,
+                "Pipeline: the loss tells no rewards. Declare rewards like operator(), without a "
+                "coupling, returning PairRewards<T> for a pair and T for a labelled completion.");
+  constexpr bool reference_says_gives_reference = misuse != Misuse::no_gives_reference;
+  static_assert(reference_says_gives_reference,
+                "Pipeline: the reference does not say whether it gives one. Give it `static constexpr "
+                "bool gives_reference = true;`, or false.");
+  constexpr bool reference_has_snapshot = misuse != Misuse::no_snapshot;
+  static_assert(reference_has_snapshot,
+                "Pipeline: the reference gives one but cannot be made. Declare `template <class Model> "
+                "auto snapshot(const Model&) const`.");
+  constexpr bool one_schedule = misuse != Misuse::two_schedules;
+  static_assert(one_schedule,
+                "Pipeline: two schedules are given, but one budget has one plan. Keep one; a schedule of "
+                "your own may combine them.");
+  constexpr bool one_loss = misuse != Misuse::two_losses;
+  static_assert(one_loss,
+                "Pipeline: two preference losses are given, but a preference stage minimises one. Keep "
+                "one; a loss of your own may add them.");
+  constexpr bool one_reference = misuse != Misuse::two_references;
+  static_assert(one_reference, "Pipeline: two references are given, but a loss compares with one. Keep one.");
+  constexpr bool one_supervised_loss = misuse != Misuse::two_supervised;
+  static_assert(one_supervised_loss,
+                "Pipeline: two supervised losses are given, but a supervised stage minimises one. Keep "
+                "one.");
+  constexpr bool has_schedule = misuse != Misuse::no_schedule;
+  static_assert(has_schedule,
+                "Pipeline: no schedule says how the budget is split. Add one, such as SftFraction<0.1>.");
+  constexpr bool has_loss = misuse != Misuse::no_loss;
+  static_assert(has_loss,
+                "Pipeline: the schedule plans preferences, but no loss is trained on them. Add one, such "
+                "as Dpo<>, or use SftOnly.");
+  constexpr bool has_reference = misuse != Misuse::no_reference;
+  static_assert(has_reference,
+                "Pipeline: the loss compares with a reference, but none is given. Use FrozenSft, or a "
+                "reference-free loss.");
+  constexpr bool loss_is_used = misuse != Misuse::unused_loss;
+  static_assert(loss_is_used,
+                "Pipeline: the schedule never plans preferences, so the preference loss is never used. "
+                "Drop it, or use SftFraction.");
+  constexpr bool reference_is_used = misuse != Misuse::unused_reference;
+  static_assert(reference_is_used,
+                "Pipeline: no loss compares with the reference, which would cost memory and time for "
+                "nothing. Drop it, or use NoReference.");
+  constexpr bool supervised_is_used = misuse != Misuse::unused_supervised;
+  static_assert(supervised_is_used,
+                "Pipeline: the schedule never plans demonstrations, so the supervised loss is never used. "
+                "Drop it, or use SftFraction.");
+  constexpr bool schedule_in_range = misuse != Misuse::schedule_out_of_range;
+  static_assert(schedule_in_range,
+                "Pipeline: a number of the schedule is out of range. A share lies in [0, 1]: write a "
+                "tenth as 0.1, not as 10.");
+  constexpr bool loss_in_range = misuse != Misuse::loss_out_of_range;
+  static_assert(loss_in_range,
+                "Pipeline: a number of the loss is out of range. Beta and weights are above 0.");
+  constexpr bool reference_in_range = misuse != Misuse::reference_out_of_range;
+  static_assert(reference_in_range,
+                "Pipeline: a number of the reference is out of range. See the requirement in its "
+                "broken_requirement().");
+  return misuse == Misuse::none;
+}
+
+namespace detail {
+
+template <Slot slot, class Default, class... P>
+using Pick = std::tuple_element_t<place_v<slot, P...>, std::tuple<P..., Default>>;
+
+template <class... P>
+struct Arrange {
+  using type = Policies<Pick<Slot::schedule, Absent, P...>, Pick<Slot::supervised, CrossEntropy, P...>,
+                        Pick<Slot::loss, Absent, P...>, Pick<Slot::reference, NoReference, P...>>;
+};
+template <class... P>
+  requires(!is_valid_v<P...>)
+struct Arrange<P...> {
+  using type = RefusedPolicies;
+};
+
+template <bool verified, class... P>
+struct Compose : Arrange<P...> {};
+
+}  // namespace detail
+
+/// The policies of a pack in place, or RefusedPolicies; never an error. For what has called `verify` itself.
+template <class... P>
+using Arranged = typename detail::Arrange<P...>::type;
+
+/// The policies of a pack, checked and in place: two packs that differ in order alone are one type.
+template <class... P>
+using Composition = typename detail::Compose<verify<P...>(), P...>::type;
+
+namespace detail {
+
+template <Slot slot, class Default, class... P>
+Pick<slot, Default, P...> pick(const P&... policies) {
+  return std::get<place_v<slot, P...>>(std::tuple{policies..., Default{}});
+}
+
+}  // namespace detail
+
+/// The same from values, for numbers that are chosen at run time: `compose(FrozenSft{}, Dpo<dynamic>{beta})`
+/// with a schedule. Throws OptionError for a number outside its range.
+template <class... P>
+[[nodiscard]] Composition<P...> compose(const P&... policies) {
+  Composition<P...> composition;
+  if constexpr (is_valid_v<P...>) {
+    composition = {.schedule = detail::pick<Slot::schedule, Absent>(policies...),
+                   .supervised = detail::pick<Slot::supervised, CrossEntropy>(policies...),
+                   .loss = detail::pick<Slot::loss, Absent>(policies...),
+                   .reference = detail::pick<Slot::reference, NoReference>(policies...)};
+    composition.check();
+  }
+  return composition;
+}
+
+}  // namespace tithe

@@ -1,0 +1,205 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+#include "tithe/loss/concept.hpp"
+#include "tithe/reference/concept.hpp"
+#include "tithe/schedule/concept.hpp"
+
+/// Which packs of policies make a pipeline. The rules are evaluated once and used twice: softly by
+/// `is_valid_v`, to filter a grid of experiments, and as errors by `Composition`.
+///
+/// What a pipeline does not need is not in it. A reference that no loss reads would cost a copy of the model
+/// and a forward pass for nothing, and a run's name would claim a comparison that never happens; so it is
+/// refused, as is a loss for a stage that is never planned. NoReference may always stand there: it says what
+/// is the case.
+namespace tithe {
+
+/// Where a policy stands in a pipeline.
+enum class Slot : std::uint8_t {
+  none,
+  schedule,
+  loss,
+  reference,
+  supervised
+};
+
+/// The first rule that a pack of policies breaks.
+enum class Misuse : std::uint8_t {
+  none,
+  not_a_policy,
+  two_slots_at_once,
+  not_hyperparameters,
+  no_name,
+  no_plan,
+  no_example,
+  no_needs_reference,
+  no_coupling,
+  no_formula,
+  no_token_formula,
+  no_rewards,
+  no_gives_reference,
+  no_snapshot,
+  two_schedules,
+  two_losses,
+  two_references,
+  two_supervised,
+  no_schedule,
+  no_loss,
+  no_reference,
+  unused_loss,
+  unused_reference,
+  unused_supervised,
+  schedule_out_of_range,
+  loss_out_of_range,
+  reference_out_of_range,
+};
+
+namespace detail {
+
+// A type goes where the members that it names point, so that one with a near miss is held to the rules of its
+// slot.
+template <class P>
+consteval Slot slot_of() {
+  if constexpr (ScheduleLike<P>) {
+    return Slot::schedule;
+  } else if constexpr (ReferenceLike<P>) {
+    return Slot::reference;
+  } else if constexpr (LossLike<P>) {
+    if constexpr (TrainsOnDemonstrations<P>) return Slot::supervised;
+    return Slot::loss;
+  } else {
+    return Slot::none;
+  }
+}
+
+template <class P>
+consteval Misuse misuse_of_loss() {
+  if constexpr (TrainsOnDemonstrations<P>) {
+    return HasTokenFormula<P> ? Misuse::none : Misuse::no_token_formula;
+  } else if constexpr (!TrainsOnPreferences<P>) {
+    return Misuse::no_example;
+  } else if constexpr (!DeclaresReference<P>) {
+    return Misuse::no_needs_reference;
+  } else if constexpr (Coupled<P> && !HasCoupling<P>) {
+    return Misuse::no_coupling;
+  } else if constexpr (!HasFormula<P>) {
+    return Misuse::no_formula;
+  } else {
+    return HasRewards<P> ? Misuse::none : Misuse::no_rewards;
+  }
+}
+
+template <class P>
+consteval Misuse misuse_of_reference() {
+  if constexpr (!DeclaresGiving<P>) {
+    return Misuse::no_gives_reference;
+  } else {
+    return GivesReference<P> && !HasSnapshot<P> ? Misuse::no_snapshot : Misuse::none;
+  }
+}
+
+// What is wrong with a policy whatever stands beside it.
+template <class P>
+consteval Misuse misuse_of_policy() {
+  if constexpr (slot_of<P>() == Slot::none) {
+    return Misuse::not_a_policy;
+  } else if constexpr (ScheduleLike<P> + LossLike<P> + ReferenceLike<P> > 1) {
+    return Misuse::two_slots_at_once;
+  } else if constexpr (!Hyperparameters<P>) {
+    return Misuse::not_hyperparameters;
+  } else if constexpr (ScheduleLike<P> && !HasPlan<P>) {
+    return Misuse::no_plan;
+  } else if constexpr (LossLike<P> && misuse_of_loss<P>() != Misuse::none) {
+    return misuse_of_loss<P>();
+  } else if constexpr (ReferenceLike<P> && misuse_of_reference<P>() != Misuse::none) {
+    return misuse_of_reference<P>();
+  } else {
+    return Named<P> ? Misuse::none : Misuse::no_name;
+  }
+}
+
+// Whether the numbers that a type fixes are in their range; those of a dynamic policy are checked at run
+// time.
+template <class P>
+consteval bool in_range() {
+  if constexpr (std::is_empty_v<P> && HasRange<P> && requires {
+                  typename std::bool_constant<std::string_view{P{}.broken_requirement()}.empty()>;
+                }) {
+    return std::string_view{P{}.broken_requirement()}.empty();
+  } else {
+    return true;
+  }
+}
+
+// The place of the first policy of a slot, or one past the last.
+template <class... P>
+consteval std::size_t place_of(Slot slot) {
+  std::size_t place = 0;
+  const bool found = ((slot_of<P>() == slot || (++place, false)) || ...);
+  return found ? place : sizeof...(P);
+}
+
+template <class... P>
+consteval int count_of(Slot slot) {
+  return (0 + ... + (slot_of<P>() == slot));
+}
+
+// What is wrong with well-formed policies side by side.
+template <class... P>
+consteval Misuse misuse_of_combination() {
+  constexpr int losses = count_of<P...>(Slot::loss);
+  constexpr bool compares = (... || (slot_of<P>() == Slot::loss && NeedsReference<P>));
+  constexpr bool gives = (... || GivesReference<P>);
+  constexpr bool plans_preferences = (... && (!ScheduleLike<P> || PlansPreferences<P>));
+  constexpr bool plans_demonstrations = (... && (!ScheduleLike<P> || PlansDemonstrations<P>));
+
+  if (count_of<P...>(Slot::schedule) > 1) return Misuse::two_schedules;
+  if (losses > 1) return Misuse::two_losses;
+  if (count_of<P...>(Slot::reference) > 1) return Misuse::two_references;
+  if (count_of<P...>(Slot::supervised) > 1) return Misuse::two_supervised;
+  if (count_of<P...>(Slot::schedule) == 0) return Misuse::no_schedule;
+  if (plans_preferences && losses == 0) return Misuse::no_loss;
+  if (!plans_preferences && losses != 0) return Misuse::unused_loss;
+  if (!plans_demonstrations && count_of<P...>(Slot::supervised) != 0) return Misuse::unused_supervised;
+  if (compares && !gives) return Misuse::no_reference;
+  if (gives && !compares) return Misuse::unused_reference;
+  if (!(... && (!ScheduleLike<P> || in_range<P>()))) return Misuse::schedule_out_of_range;
+  if (!(... && (!LossLike<P> || in_range<P>()))) return Misuse::loss_out_of_range;
+  if (!(... && in_range<P>())) return Misuse::reference_out_of_range;
+  return Misuse::none;
+}
+
+template <class... P>
+consteval Misuse misuse_of() {
+  Misuse first = Misuse::none;
+  (void)(... || ((first = misuse_of_policy<P>()) != Misuse::none));
+  if constexpr ((... && (misuse_of_policy<P>() == Misuse::none))) return misuse_of_combination<P...>();
+  return first;
+}
+
+}  // namespace detail
+
+/// The slot that a type's members point to.
+template <class P>
+inline constexpr Slot slot_v = detail::slot_of<P>();
+
+/// The first rule that a pack breaks, or Misuse::none.
+template <class... P>
+inline constexpr Misuse misuse_v = detail::misuse_of<P...>();
+
+/// Whether `Pipeline<P...>` compiles; asking is not an error.
+template <class... P>
+inline constexpr bool is_valid_v = misuse_v<P...> == Misuse::none;
+
+/// The place in a pack of the policy for a slot; the pack's size if there is none.
+template <Slot slot, class... P>
+inline constexpr std::size_t place_v = detail::place_of<P...>(slot);
+
+}  // namespace tithe
