@@ -1,0 +1,103 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tithe/core/durable_file.hpp"
+#include "tithe/core/error.hpp"
+#include "tithe/core/text.hpp"
+#include "tithe/data/json.hpp"
+#include "tithe/model/concept.hpp"
+#include "tithe/model/safetensors.hpp"
+#include "tithe/model/safetensors_format.hpp"
+
+/// Writing tensors into safetensors files.
+namespace tithe {
+namespace detail {
+
+inline const ElementFormat* format_of_tensor(const at::Tensor& tensor) {
+  const auto at = std::find_if(
+      element_formats.begin(), element_formats.end(),
+      [&](const ElementFormat& format) { return scalar_type_of(format.type) == tensor.scalar_type(); });
+  return at == element_formats.end() ? nullptr : &*at;
+}
+
+}  // namespace detail
+
+/// Writes tensors of any device and layout, one after another, each aligned to its element's size, into a
+/// file that is there whole or not at all. `format: pt` in the metadata is what transformers looks for.
+///
+/// Throws ShapeError for a name that is used twice, that is `__metadata__` or not UTF-8, and for a dtype that
+/// the format lacks; FileError if the file cannot be written.
+inline void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                              const std::map<std::string, std::string>& metadata = {{"format", "pt"}}) {
+  const auto fail = [&](const std::string& name, std::string required, std::string found) {
+    throw ShapeError{{"write_safetensors", std::move(required), std::move(found), {}},
+                     Location{.file = path.string(), .field = in_quotes(name)}};
+  };
+  struct Entry {
+    const NamedTensor* named;
+    const ElementFormat* format;
+  };
+  std::vector<Entry> entries;
+  std::set<std::string_view> names;
+  for (const NamedTensor& named : tensors) {
+    if (named.name == "__metadata__")
+      fail(named.name, "a tensor's name", "the one that the format keeps for itself");
+    if (!is_valid_utf8(named.name)) fail(named.name, "a name in UTF-8", "other bytes");
+    if (!names.insert(named.name).second) fail(named.name, "each name once", "a second one");
+    if (!named.tensor.defined()) fail(named.name, "a defined tensor", "an empty handle");
+    const ElementFormat* format = detail::format_of_tensor(named.tensor);
+    if (format == nullptr)
+      fail(named.name, "a dtype that safetensors has", toString(named.tensor.scalar_type()));
+    entries.push_back({&named, format});
+  }
+  // Wide elements first: then every tensor is aligned without padding, which the format forbids.
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const Entry& a, const Entry& b) { return a.format->size > b.format->size; });
+
+  for (const auto& [key, value] : metadata) {
+    if (!is_valid_utf8(key) || !is_valid_utf8(value)) fail("__metadata__", "strings in UTF-8", "other bytes");
+  }
+  std::string header = "{";
+  if (!metadata.empty()) header += "\"__metadata__\":" + Json(metadata).dump() + ',';
+  std::size_t offset = 0;
+  for (const auto& [named, format] : entries) {
+    const std::size_t end = offset + named->tensor.nbytes();
+    header += Json(named->name).dump() + ":{\"dtype\":\"" + std::string{format->name} +
+              "\",\"shape\":" + Json(named->tensor.sizes().vec()).dump() + ",\"data_offsets\":[" +
+              std::to_string(offset) + ',' + std::to_string(end) + "]},";
+    offset = end;
+  }
+  if (header.back() == ',') header.pop_back();
+  header += '}';
+  header.append((8 - header.size() % 8) % 8, ' ');
+
+  std::array<std::byte, 8> length{};
+  for (std::size_t i = 0; i < length.size(); ++i)
+    length[i] = static_cast<std::byte>(header.size() >> (8 * i));
+  DurableFile file{path};
+  file.write(length);
+  file.write(header);
+  for (const Entry& entry : entries) {
+    const at::Tensor flat = entry.named->tensor.detach().cpu().contiguous();
+    if (flat.numel() != 0)
+      file.write(std::span{static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
+  }
+  file.commit();
+}
+
+}  // namespace tithe
