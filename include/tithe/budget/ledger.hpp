@@ -34,6 +34,15 @@ struct LedgerEntry {
   std::string reason{};
 };
 
+namespace detail {
+
+template <class Source, class... Model>
+concept GivesLabels = requires(Source& source, const Slice& slice, Examples drawn, Model&... model) {
+  source.draw(slice, drawn, model...).front().content;
+};
+
+}  // namespace detail
+
 /// Draws the slices of a plan from sources of examples (concept ExampleSource), pays for every label that it
 /// gets, and refuses to pay twice or past the plan. `entries()` is all its state: a ledger that is made from
 /// them goes on where they end.
@@ -99,7 +108,11 @@ class Ledger {
   /// more than the slice asks for, nothing at all, or a label that was paid before. A source that makes
   /// labels on demand may give fewer; then `paid` stays under `planned`.
   template <class Source, class... Model>
-  auto draw(Source& source, const Slice& slice, Model&... model) {
+  auto draw(Source&& source, const Slice& slice, Model&... model) {
+    static_assert(
+        detail::GivesLabels<Source, Model...>,
+        "Ledger: a source of examples has draw(slice, drawn, model...), which gives labels. Pass the model "
+        "behind the slice to a source that samples from it; make a Pool of a Dataset.");
     if (next_slice_ == plan_.size() || slice != plan_[next_slice_]) {
       throw BudgetError{{.who = "Ledger::draw",
                          .required = next_slice_ == plan_.size()
@@ -129,7 +142,7 @@ class Ledger {
   /// the middle of it. Throws BudgetError if the source no longer gives the same ones, as when its file was
   /// edited.
   template <class Source, class... Model>
-  auto draw_again(Source& source, std::size_t slice, Model&... model) const {
+  auto draw_again(Source&& source, std::size_t slice, Model&... model) const {
     if (slice >= next_slice_) {
       throw BudgetError{{.who = "Ledger::draw_again",
                          .required = "a slice that was paid for, under " + std::to_string(next_slice_),

@@ -67,8 +67,10 @@ struct Encoded {
 
 namespace detail {
 
-inline Location location_of(const Origin& origin, std::string_view field) {
-  return {.file = origin.file, .line = static_cast<std::size_t>(origin.line), .field = in_quotes(field)};
+inline Location location_of(const Origin& origin, std::string_view field = {}) {
+  return {.file = origin.file,
+          .line = static_cast<std::size_t>(origin.line),
+          .field = field.empty() ? std::string{} : in_quotes(field)};
 }
 
 /// Throws OptionError for an encoding or limits that no example could meet.
@@ -126,7 +128,7 @@ inline Encoded fit(Row row, std::span<const std::string_view> names, const Limit
   if (row.prompt.empty()) return refuse(Outcome::empty, "the prompt has no token");
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (row.completions[i].empty()) {
-      return refuse(Outcome::empty, "the " + std::string{names[i]} + " completion has no token");
+      return refuse(Outcome::empty, std::string{names[i]} + " has no token");
     }
   }
   Encoded fitted;
@@ -147,7 +149,7 @@ inline Encoded fit(Row row, std::span<const std::string_view> names, const Limit
                        .required = "at most " + std::to_string(limits.max_length.value()) + " tokens",
                        .found = "\"" + origin.id + "\", where " + reason,
                        .fix = "Choose TooLong::drop or TooLong::truncate, or raise Limits::max_length"},
-                      location_of(origin, names.front())};
+                      location_of(origin)};
     }
     const auto positions = static_cast<std::size_t>(limits.max_length.value());
     if (limits.too_long == TooLong::drop) return refuse(Outcome::too_long, std::move(reason));
@@ -157,7 +159,7 @@ inline Encoded fit(Row row, std::span<const std::string_view> names, const Limit
     for (TokenIds& completion : row.completions) {
       if (completion.size() > positions - row.prompt.size()) completion.resize(positions - row.prompt.size());
     }
-    reason += "; cut to " + std::to_string(positions - row.prompt.size());
+    reason += "; completions cut to " + std::to_string(positions - row.prompt.size());
     if (is_degenerate(row)) {
       fitted.outcome = Outcome::degenerate;
       fitted.reason = "chosen and rejected are the same tokens once cut: " + reason;

@@ -41,7 +41,9 @@ namespace detail {
 class JsonlLine {
  public:
   JsonlLine(std::string_view text, Location where)
-      : text_{text}, where_{std::move(where)}, json_{parse_json<DataError>(text, where_, "read_jsonl")} {
+      : text_{text},
+        where_{std::move(where)},
+        json_(parse_json<DataError>(text, where_, "read_jsonl")) {  // braces: an array around it
     if (json_.is_object()) return;
     Location here = where_;
     here.column = column(text_.find_first_not_of(blank));
@@ -64,8 +66,8 @@ class JsonlLine {
     if (chosen || rejected) {
       if (!rejected) fail_absent("rejected", "a \"rejected\" beside \"chosen\"");
       if (!chosen) fail_absent("chosen", "a \"chosen\" beside \"rejected\"");
-      if (completion) fail_conflict("completion", "chosen");
-      if (desirable) fail_conflict("label", "chosen");
+      if (completion) fail_conflict(given("completion"), given("chosen"));
+      if (desirable) fail_conflict("label", given("chosen"));
       return PreferencePair{*std::move(prompt), *std::move(chosen), *std::move(rejected), std::move(origin)};
     }
     if (!completion) fail_absent("completion", "a \"completion\", or \"chosen\" and \"rejected\"");
@@ -151,8 +153,8 @@ class JsonlLine {
                     std::move(here)};
   }
   [[noreturn]] void fail_conflict(const std::string& key, const std::string& other) const {
-    fail(given(key), "one kind of example in a line",
-         in_quotes(given(key)) + " beside " + in_quotes(given(other)), "Remove one of the two");
+    fail(key, "one kind of example in a line", in_quotes(key) + " beside " + in_quotes(other),
+         "Remove one of the two");
   }
   [[noreturn]] void fail(const std::string& key, std::string required, std::string found,
                          std::string fix) const {

@@ -34,7 +34,6 @@ namespace tithe {
 struct Label {
   Origin origin{};
   Digest content{};
-  /// Usable, truncated, or degenerate where that was asked for.
   Outcome outcome = Outcome::usable;
   std::string reason{};
   Rows rows{};
@@ -54,9 +53,8 @@ inline Rows rows_of(std::vector<Label> labels) {
 /// - `available(stage)`: how many labels there are in all, or nothing for a source that makes them on demand;
 /// - `findings(stage)`: the examples that are not simply usable, known before anything is spent;
 /// - `draw(slice, drawn, model…)`: the next `slice.count` labels. A source that samples completions from the
-/// current
-///   model takes the model as its last argument; whatever is random in it is a function of its seed and
-///   `drawn`.
+///   current model takes the model as its last argument; what is random in it is a function of its seed and of
+///   `drawn`. A label that was paid and turned out useless has no rows and an outcome that says why.
 template <class S, class... Model>
 concept ExampleSource = requires(S& source, const std::remove_const_t<S>& fixed, const Slice& slice,
                                  Examples drawn, Model&... model) {

@@ -1,0 +1,296 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include "tithe/budget/ledger.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "test.hpp"
+
+namespace {
+
+using namespace tithe;
+using test::contains;
+using test::thrown;
+
+/// As little as the ledger asks of a label.
+struct TestLabel {
+  Origin origin{};
+  Digest content{};
+  Outcome outcome = Outcome::usable;
+  std::string reason{};
+};
+
+TestLabel label(Stage stage, std::int64_t number) {
+  const std::string id = std::string{name(stage)} + ' ' + std::to_string(number);
+  return {.origin = {.id = id, .file = "train.jsonl", .line = number + 1}, .content = sha256(id)};
+}
+
+/// Labels 0 to size − 1 for each stage.
+struct TestPool {
+  std::int64_t size = 10;
+  std::vector<Finding> unusable{};
+
+  [[nodiscard]] std::optional<Examples> available(Stage) const { return Examples{size}; }
+  [[nodiscard]] const std::vector<Finding>& findings(Stage) const { return unusable; }
+  [[nodiscard]] std::vector<TestLabel> draw(const Slice& slice, Examples drawn) const {
+    std::vector<TestLabel> labels;
+    for (std::int64_t i = 0; i < slice.count.value(); ++i)
+      labels.push_back(label(slice.stage, drawn.value() + i));
+    return labels;
+  }
+};
+
+/// Answers a draw by whatever function a case gives; it may look at a model.
+struct TestSource {
+  std::function<std::vector<TestLabel>(const Slice&, Examples, int&)> answer{};
+
+  [[nodiscard]] std::optional<Examples> available(Stage) const { return std::nullopt; }
+  [[nodiscard]] std::vector<Finding> findings(Stage) const { return {}; }
+  std::vector<TestLabel> draw(const Slice& slice, Examples drawn, int& model) {
+    return answer(slice, drawn, model);
+  }
+};
+
+const Plan interleaved{{Stage::sft, Examples{2}},
+                       {Stage::preference, Examples{3}},
+                       {Stage::sft, Examples{1}},
+                       {Stage::preference, Examples{4}}};
+
+CATCH_TEST_CASE("every slice is paid once, and every label is another", "[ledger]") {
+  const TestPool pool;
+  Ledger ledger{Budget::examples(12), interleaved};
+  ledger.require_available(pool);
+  CATCH_CHECK(ledger.spent() == 0);
+  CATCH_CHECK(ledger.left() == 12);
+
+  for (const Slice& slice : interleaved) {
+    CATCH_CHECK(static_cast<std::int64_t>(ledger.draw(pool, slice).size()) == slice.count.value());
+  }
+  CATCH_CHECK(ledger.spent() == 10);
+  CATCH_CHECK(ledger.left() == 2);
+  CATCH_CHECK(ledger.slices_drawn() == 4);
+  for (const Stage stage : {Stage::sft, Stage::preference})
+    CATCH_CHECK(ledger.paid(stage) == ledger.planned(stage));
+
+  std::set<Digest> contents;
+  for (const LedgerEntry& entry : ledger.entries()) {
+    contents.insert(entry.content);
+    CATCH_CHECK(entry.stage == interleaved[entry.slice].stage);
+    CATCH_CHECK(entry.origin.file == "train.jsonl");
+  }
+  CATCH_CHECK(contents.size() == 10);
+  CATCH_CHECK(ledger.entries().back().origin.id == "preference 6");  // slices go on where the last one ended
+  CATCH_CHECK(ledger.entries().back().origin.line == 7);
+}
+
+CATCH_TEST_CASE("money is spent at its prices", "[ledger]") {
+  const AnnotationPrices prices{.demonstration = Money::of(0.5), .preference = Money::of(0.2)};
+  const Budget budget = Budget::money(Money::of(3), prices);
+  Ledger ledger{budget, interleaved};
+  CATCH_CHECK(ledger.left() == Money::of(3).parts());
+  ledger.draw(TestPool{}, interleaved[0]);
+  ledger.draw(TestPool{}, interleaved[1]);
+  CATCH_CHECK(ledger.spent() == Money::of(1.6).parts());
+  CATCH_CHECK(ledger.left() == Money::of(1.4).parts());
+}
+
+CATCH_TEST_CASE("more labels than there are is an error before anything is drawn", "[ledger]") {
+  const std::vector<Finding> unusable{{.outcome = Outcome::duplicate},
+                                      {.outcome = Outcome::too_long},
+                                      {.outcome = Outcome::truncated, .drawable = true},
+                                      {.outcome = Outcome::too_long}};
+  Ledger ledger{Budget::examples(12), interleaved};
+  const auto error =
+      thrown<BudgetError>([&] { ledger.require_available(TestPool{.size = 6, .unusable = unusable}); });
+  CATCH_CHECK(contains(
+      error.what(),
+      "Ledger::require_available needs 7 labels for the preference stage, but found 6, not counting 2 "
+      "too_long, 1 duplicate. Add labels, lower the budget, or give this stage a smaller share."));
+  const auto none = thrown<BudgetError>([&] { ledger.require_available(TestPool{.size = 2}); });
+  CATCH_CHECK(contains(none.what(), "needs 3 labels for the sft stage, but found 2. Add labels"));
+
+  CATCH_CHECK_NOTHROW(ledger.require_available(TestPool{.size = 7, .unusable = unusable}));
+  CATCH_REQUIRE(ledger.findings(Stage::sft).size() == 4);
+  CATCH_CHECK(ledger.findings(Stage::sft)[0].outcome == Outcome::duplicate);
+  CATCH_CHECK_NOTHROW(ledger.require_available(TestSource{}));  // it makes labels on demand
+}
+
+CATCH_TEST_CASE("slices are drawn in the plan's order", "[ledger]") {
+  const TestPool pool;
+  Ledger ledger{Budget::examples(10), interleaved};
+  const auto order = thrown<BudgetError>([&] { ledger.draw(pool, interleaved[1]); });
+  CATCH_CHECK(contains(
+      order.what(),
+      "Ledger::draw needs the plan's slice 0, 2 labels for the sft stage, but found 3 labels for the "
+      "preference stage. Draw each slice of the plan once, in its order."));
+  for (const Slice& slice : interleaved) CATCH_CHECK_NOTHROW(ledger.draw(pool, slice));
+  const auto end = thrown<BudgetError>([&] { ledger.draw(pool, interleaved[0]); });
+  CATCH_CHECK(contains(
+      end.what(), "Ledger::draw needs no more slices: the plan is done, but found 2 labels for the sft"));
+  CATCH_CHECK(ledger.spent() == 10);
+}
+
+CATCH_TEST_CASE("a label is never paid twice, and a refusal pays nothing", "[ledger]") {
+  const Plan plan{{Stage::sft, Examples{2}}, {Stage::sft, Examples{2}}, {Stage::preference, Examples{2}}};
+  Ledger ledger{Budget::examples(6), plan};
+  ledger.draw(TestPool{}, plan[0]);
+  int model = 0;
+  const auto refusal = [&](std::vector<TestLabel> labels) {
+    TestSource source{.answer = [&](const Slice&, Examples, int&) { return labels; }};
+    const auto error = thrown<BudgetError>([&] { ledger.draw(source, plan[1], model); });
+    CATCH_CHECK(ledger.entries().size() == 2);
+    CATCH_CHECK(ledger.spent() == 2);
+    CATCH_CHECK(ledger.slices_drawn() == 1);
+    return std::string{error.what()};
+  };
+
+  TestLabel renamed = label(Stage::sft, 0);
+  renamed.origin = {.id = "new name", .file = "more.jsonl", .line = 9};
+  CATCH_CHECK(contains(
+      refusal({label(Stage::sft, 5), renamed}),
+      "more.jsonl:9: Ledger::draw needs labels that were not paid before, but found \"new name\" at "
+      "more.jsonl:9, though the same content was paid as \"sft 0\" at train.jsonl:1. Give each label once."));
+  TestLabel reworded = label(Stage::sft, 6);
+  reworded.origin.id = "sft 1";
+  CATCH_CHECK(contains(refusal({label(Stage::sft, 5), reworded}), "though a label with this id was paid"));
+  CATCH_CHECK(contains(refusal({label(Stage::sft, 5), label(Stage::sft, 5)}),
+                       "the same content was paid as \"sft 5\""));
+  CATCH_CHECK(contains(refusal({label(Stage::sft, 5), label(Stage::sft, 6), label(Stage::sft, 7)}),
+                       "Ledger::draw needs at least 1 and at most 2 labels for the sft stage, but found 3."));
+  CATCH_CHECK(contains(refusal({}), "but found 0."));
+
+  // The accepting twin, and an id that another stage has too.
+  ledger.draw(TestPool{}, plan[1]);
+  TestLabel same_id = label(Stage::preference, 0);
+  same_id.origin.id = "sft 0";
+  TestSource source{.answer = [&](const Slice&, Examples, int&) { return std::vector{same_id}; }};
+  CATCH_CHECK_NOTHROW(ledger.draw(source, plan[2], model));
+  CATCH_CHECK(ledger.paid(Stage::preference) == Examples{1});  // fewer than planned, and so accounted
+  CATCH_CHECK(ledger.planned(Stage::preference) == Examples{2});
+}
+
+CATCH_TEST_CASE("a source on demand sees the model and how far the stage is", "[ledger]") {
+  Ledger ledger{Budget::examples(10), interleaved};
+  int model = 100;
+  std::vector<std::int64_t> positions;
+  TestSource source{.answer = [&](const Slice& slice, Examples drawn, int& current) {
+    positions.push_back(drawn.value());
+    ++current;
+    return TestPool{}.draw(slice, drawn);
+  }};
+  for (const Slice& slice : interleaved) ledger.draw(source, slice, model);
+  CATCH_CHECK(positions == std::vector<std::int64_t>{0, 0, 2, 3});
+  CATCH_CHECK(model == 104);
+}
+
+CATCH_TEST_CASE("outcomes of paid labels are kept", "[ledger]") {
+  const Plan plan{{Stage::preference, Examples{2}}};
+  Ledger ledger{Budget::examples(2), plan};
+  int model = 0;
+  TestSource source{.answer = [](const Slice& slice, Examples, int&) {
+    std::vector<TestLabel> labels = {label(slice.stage, 0), label(slice.stage, 1)};
+    labels[1].outcome = Outcome::truncated;
+    labels[1].reason = "cut to 5";
+    return labels;
+  }};
+  ledger.draw(source, plan[0], model);
+  CATCH_CHECK(ledger.paid(Stage::preference, Outcome::usable) == Examples{1});
+  CATCH_CHECK(ledger.paid(Stage::preference, Outcome::truncated) == Examples{1});
+  CATCH_CHECK(ledger.paid(Stage::sft, Outcome::usable) == Examples{0});
+  CATCH_CHECK(ledger.entries().back().reason == "cut to 5");
+}
+
+CATCH_TEST_CASE("a ledger goes on from its entries", "[ledger]") {
+  const TestPool pool;
+  const Budget budget = Budget::examples(10);
+  Ledger whole{budget, interleaved};
+  for (const Slice& slice : interleaved) whole.draw(pool, slice);
+  const auto same = [](const LedgerEntry& a, const LedgerEntry& b) {
+    return a.slice == b.slice && a.origin.id == b.origin.id && a.content == b.content;
+  };
+
+  for (std::size_t stop = 0; stop <= interleaved.size(); ++stop) {
+    Ledger first{budget, interleaved};
+    for (std::size_t i = 0; i < stop; ++i) first.draw(pool, interleaved[i]);
+    Ledger second{budget, interleaved, first.entries()};
+    CATCH_CHECK(second.spent() == first.spent());
+    CATCH_CHECK(second.slices_drawn() == stop);
+    for (std::size_t i = stop; i < interleaved.size(); ++i) second.draw(pool, interleaved[i]);
+    CATCH_REQUIRE(second.entries().size() == whole.entries().size());
+    CATCH_CHECK(std::equal(whole.entries().begin(), whole.entries().end(), second.entries().begin(), same));
+  }
+}
+
+CATCH_TEST_CASE("a slice that was paid is drawn again for nothing", "[ledger]") {
+  const TestPool pool;
+  Ledger ledger{Budget::examples(10), interleaved};
+  for (std::size_t i = 0; i < 3; ++i) ledger.draw(pool, interleaved[i]);
+  const auto again = ledger.draw_again(pool, 2);
+  CATCH_REQUIRE(again.size() == 1);
+  CATCH_CHECK(again[0].origin.id == "sft 2");
+  CATCH_CHECK(ledger.draw_again(pool, 1).size() == 3);
+  CATCH_CHECK(ledger.spent() == 6);
+
+  const auto next = thrown<BudgetError>([&] { (void)ledger.draw_again(pool, 3); });
+  CATCH_CHECK(
+      contains(next.what(), "Ledger::draw_again needs a slice that was paid for, under 3, but found 3"));
+
+  int model = 0;
+  TestSource edited{.answer = [](const Slice& slice, Examples drawn, int&) {
+    auto labels = TestPool{}.draw(slice, drawn);
+    labels[1].content = sha256("edited");
+    return labels;
+  }};
+  const auto changed = thrown<BudgetError>([&] { (void)ledger.draw_again(edited, 1, model); });
+  CATCH_CHECK(contains(
+      changed.what(),
+      "Ledger::draw_again needs the labels that were paid for, the next one being \"preference 1\" at "
+      "train.jsonl:2, but found \"preference 1\" at train.jsonl:2. Resume with the data, the seed and the "
+      "limits that the run began with."));
+  TestSource shorter{.answer = [](const Slice& slice, Examples drawn, int&) {
+    auto labels = TestPool{}.draw(slice, drawn);
+    labels.pop_back();
+    return labels;
+  }};
+  const auto fewer = thrown<BudgetError>([&] { (void)ledger.draw_again(shorter, 1, model); });
+  CATCH_CHECK(
+      contains(fewer.what(), "the next one being \"preference 2\" at train.jsonl:3, but found no label"));
+}
+
+CATCH_TEST_CASE("a ledger that cannot be is refused", "[ledger]") {
+  CATCH_CHECK_NOTHROW(Ledger{Budget::examples(10), interleaved});
+  const auto dear = thrown<BudgetError>([] { (void)Ledger{Budget::examples(9), interleaved}; });
+  CATCH_CHECK(
+      contains(dear.what(), "Ledger needs a plan within the budget of 9, but found one that costs 10."));
+
+  Ledger kept{Budget::examples(10), interleaved};
+  kept.draw(TestPool{}, interleaved[0]);
+  kept.draw(TestPool{}, interleaved[1]);
+  const std::vector<LedgerEntry> good = kept.entries();
+  const auto refusal = [&](const std::function<void(std::vector<LedgerEntry>&)>& harm) {
+    std::vector<LedgerEntry> entries = good;
+    harm(entries);
+    return std::string{
+        thrown<BudgetError>([&] { (void)Ledger{Budget::examples(10), interleaved, entries}; }).what()};
+  };
+  const std::string order =
+      "Ledger needs entries in the order of the plan, and no more than it holds, but found slice ";
+  CATCH_CHECK_NOTHROW(Ledger{Budget::examples(10), interleaved, good});
+  CATCH_CHECK(
+      contains(refusal([](auto& e) { e.erase(e.begin(), e.begin() + 2); }), order + "1 (preference) at"));
+  CATCH_CHECK(contains(refusal([](auto& e) { e.back().slice = 7; }), order + "7"));
+  CATCH_CHECK(contains(refusal([](auto& e) { e.back().slice = 0; }), order + "0"));
+  CATCH_CHECK(contains(refusal([](auto& e) { e.insert(e.begin(), e[0]); }), order + "0 (sft) at \"sft 0\""));
+  CATCH_CHECK(contains(refusal([](auto& e) { e[1].stage = Stage::preference; }),
+                       "the stage that the plan has for the slice, but found slice 0 (preference)"));
+  CATCH_CHECK(contains(refusal([](auto& e) { e.back() = e[3]; }), "labels that were not paid before"));
+}
+
+}  // namespace
