@@ -54,6 +54,15 @@ if(TITHE_PCH)
   target_precompile_headers(tithe-precompiled PRIVATE "${CMAKE_CURRENT_LIST_DIR}/precompiled.hpp")
 endif()
 
+# For scripts that run a compiler themselves: every header in one file, and the include paths as compiler arguments.
+list(TRANSFORM headers REPLACE "^${PROJECT_SOURCE_DIR}/include/(.*)$" "#include \"\\1\"\n" OUTPUT_VARIABLE every_header)
+list(JOIN every_header "" every_header)
+file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/everything/everything.hpp" CONTENT "#pragma once\n${every_header}")
+set(folders "$<TARGET_PROPERTY:tithe-tithe,INTERFACE_INCLUDE_DIRECTORIES>")
+set(folders "$<REMOVE_DUPLICATES:$<FILTER:${folders},EXCLUDE,^(/usr/include|${PROJECT_SOURCE_DIR}/include)/?$>>")
+file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/include_flags.rsp"
+     CONTENT "-I${PROJECT_SOURCE_DIR}/include\n-isystem$<JOIN:${folders},\n-isystem>\n")
+
 # Gives a target our flags and the library (tithe::tithe or tithe::core).
 function(tithe_own_target target library)
   target_link_libraries(${target} PRIVATE tithe-development ${library})

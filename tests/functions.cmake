@@ -11,10 +11,15 @@ add_library(tests_main OBJECT main.cpp)
 target_link_libraries(tests_main PRIVATE tithe-development PUBLIC Catch2::Catch2)
 target_compile_features(tests_main PRIVATE cxx_std_20)
 
+# Says of test files that they are built by something else than tithe_add_tests.
+function(tithe_list_tests)
+  set_property(GLOBAL APPEND PROPERTY tithe_listed_tests ${ARGN})
+endfunction()
+
 # tithe_add_tests(<program> <library> [<file>...]): a test program and what CTest runs of it: its cases, and, apart, the
 # cases tagged [third-party], which say SKIPPED and are counted as skipped where TITHE_DATA is missing.
 function(tithe_add_tests program library)
-  set_property(GLOBAL APPEND PROPERTY tithe_listed_tests ${ARGN})
+  tithe_list_tests(${ARGN})
   if(NOT ARGN)
     return()
   endif()
@@ -60,7 +65,7 @@ function(tithe_add_rejection name file case text)
   if(arg_TORCH)
     set(library tithe::tithe)
   endif()
-  set_property(GLOBAL APPEND PROPERTY tithe_listed_tests "${file}")
+  tithe_list_tests("${file}")
   set(script "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/check_rejection.py")
   cmake_path(ABSOLUTE_PATH file)
   set(flags "$<TARGET_PROPERTY:${library},INTERFACE_INCLUDE_DIRECTORIES>")
