@@ -42,8 +42,11 @@ if(TITHE_SANITIZE)
   # LibTorch's classes are defined in libraries that were built without run-time type information for the sanitizer.
   target_compile_options(tithe-development INTERFACE -fno-sanitize=vptr)
 endif()
+# So that ccache can keep what was compiled with the precompiled header.
 if(TITHE_PCH AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(tithe-development INTERFACE -fpch-preprocess -Winvalid-pch)
+elseif(TITHE_PCH AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  target_compile_options(tithe-development INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
 endif()
 
 # Carries the precompiled header that all our targets with LibTorch share; they must not differ in flags.
@@ -61,7 +64,7 @@ file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/everything/everything.hpp" CONTENT "
 set(folders "$<TARGET_PROPERTY:tithe-tithe,INTERFACE_INCLUDE_DIRECTORIES>")
 set(folders "$<REMOVE_DUPLICATES:$<FILTER:${folders},EXCLUDE,^(/usr/include|${PROJECT_SOURCE_DIR}/include)/?$>>")
 file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/include_flags.rsp"
-     CONTENT "-I${PROJECT_SOURCE_DIR}/include\n-isystem$<JOIN:${folders},\n-isystem>\n")
+     CONTENT "\"-I${PROJECT_SOURCE_DIR}/include\"\n\"-isystem$<JOIN:${folders},\"\n\"-isystem>\"\n")
 
 # Gives a target our flags and the library (tithe::tithe or tithe::core).
 function(tithe_own_target target library)

@@ -24,8 +24,8 @@ inline std::optional<std::filesystem::path> third_party_data(std::string_view na
     const std::filesystem::path path = std::filesystem::path{root} / name;
     if (std::filesystem::exists(path)) return path;
   }
-  std::cout << "SKIPPED: no \"" << name << "\" under " << (root == nullptr ? "TITHE_DATA, which is not set" : root)
-            << std::endl;
+  std::cout << "SKIPPED: no \"" << name << "\" under "
+            << (root == nullptr ? "TITHE_DATA, which is not set" : root) << std::endl;
   ++skipped_cases;
   return std::nullopt;
 }

@@ -1,9 +1,10 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include "tithe/budget/budget.hpp"
+
 #include <algorithm>
 #include <cstdint>
 
 #include "test.hpp"
-#include "tithe/budget/budget.hpp"
 #include "tithe/budget/plan.hpp"
 #include "tithe/core/random.hpp"
 
@@ -36,7 +37,8 @@ static_assert(Budget::money(Money::of(7), {.demonstration = Money::of(1), .prefe
                   .split(Share{0}) == of(0, 1));
 
 // A plan keeps the order, merges nothing, and drops what is empty.
-static_assert(Plan{{Stage::sft, Examples{1}}, {Stage::sft, Examples{0}}, {Stage::sft, Examples{2}}}.size() == 2);
+static_assert(Plan{{Stage::sft, Examples{1}}, {Stage::sft, Examples{0}}, {Stage::sft, Examples{2}}}.size() ==
+              2);
 static_assert(Plan{{Stage::sft, Examples{1}}, {Stage::preference, Examples{2}}} !=
               Plan{{Stage::preference, Examples{2}}, {Stage::sft, Examples{1}}});
 static_assert(of(3, 4).count(Stage::preference) == Examples{4} && of(3, 4)[1].stage == Stage::preference);
@@ -53,9 +55,10 @@ CATCH_TEST_CASE("a split never overspends, and leaves less than a label that it 
     const Money amount = Money::from_parts(up_to(62));
     const Money demonstration = Money::from_parts(1 + up_to(40));
     const Money preference = Money::from_parts(1 + up_to(40));
-    const Budget budget = random.below(4) == 0
-                              ? Budget::examples(amount.parts())
-                              : Budget::money(amount, {.demonstration = demonstration, .preference = preference});
+    const Budget budget =
+        random.below(4) == 0
+            ? Budget::examples(amount.parts())
+            : Budget::money(amount, {.demonstration = demonstration, .preference = preference});
     const Share share{random.below(5) == 0 ? static_cast<double>(random.below(2)) : random.uniform()};
     const Plan plan = budget.split(share);
     CATCH_CAPTURE(amount.parts(), demonstration.parts(), preference.parts(), share.value());
@@ -85,18 +88,23 @@ CATCH_TEST_CASE("more budget and a larger share never buy fewer demonstrations o
 }
 
 CATCH_TEST_CASE("budgets and plans that cannot be are refused with their reason", "[budget]") {
-  const auto says = [](const BudgetError& error, const char* text) { return test::contains(error.what(), text); };
+  const auto says = [](const BudgetError& error, const char* text) {
+    return test::contains(error.what(), text);
+  };
   CATCH_CHECK(says(test::thrown<BudgetError>([] { return Budget::examples(-1); }), "not negative"));
-  CATCH_CHECK(says(test::thrown<BudgetError>([] { return Budget::money(Money::of(-1), prices); }), "not negative"));
+  CATCH_CHECK(
+      says(test::thrown<BudgetError>([] { return Budget::money(Money::of(-1), prices); }), "not negative"));
   CATCH_CHECK(says(test::thrown<BudgetError>([] {
-                return Budget::money(Money::of(1), {.demonstration = Money::of(1), .preference = Money{}});
-              }),
-              "a positive price for each kind"));
+                     return Budget::money(Money::of(1),
+                                          {.demonstration = Money::of(1), .preference = Money{}});
+                   }),
+                   "a positive price for each kind"));
   CATCH_CHECK(says(test::thrown<BudgetError>([] { return of(-1, 2); }), "count of examples"));
 
   Plan full;
   for (std::size_t i = 0; i < Plan::capacity; ++i) full.append({Stage::sft, Examples{1}});
-  CATCH_CHECK(says(test::thrown<BudgetError>([&] { return full.append({Stage::sft, Examples{1}}); }), "at most 64"));
+  CATCH_CHECK(
+      says(test::thrown<BudgetError>([&] { return full.append({Stage::sft, Examples{1}}); }), "at most 64"));
   CATCH_CHECK_NOTHROW(full.append({Stage::sft, Examples{0}}));
   CATCH_CHECK(full.count(Stage::sft) == Examples{64});
 }

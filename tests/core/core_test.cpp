@@ -40,7 +40,8 @@ struct Meters {
   double value;
   friend constexpr Meters operator*(double factor, const Meters& meters) { return {factor * meters.value}; }
 };
-static_assert((Tempered<0.5>{}.temperature * Meters{3}).value == 1.5, "a knob multiplies whatever a double does");
+static_assert((Tempered<0.5>{}.temperature * Meters{3}).value == 1.5,
+              "a knob multiplies whatever a double does");
 
 // Units.
 
@@ -63,7 +64,8 @@ static_assert(Share{0}.of(Examples{7}) == Examples{0} && Share{1}.of(Examples{7}
 static_assert(Share{0.1}.of(Examples{14}) == Examples{1} && Share{0.1}.of(Examples{15}) == Examples{2},
               "to the nearest, halves upward");
 static_assert(Share{0.5}.of(Examples{1}) == Examples{1});
-static_assert(Share{1}.of(std::numeric_limits<std::int64_t>::max()) == std::numeric_limits<std::int64_t>::max());
+static_assert(Share{1}.of(std::numeric_limits<std::int64_t>::max()) ==
+              std::numeric_limits<std::int64_t>::max());
 
 CATCH_TEST_CASE("a cent added a million times is ten thousand", "[core]") {
   Money sum{};
@@ -72,8 +74,8 @@ CATCH_TEST_CASE("a cent added a million times is ten thousand", "[core]") {
 }
 
 CATCH_TEST_CASE("amounts and shares that cannot be are refused", "[core]") {
-  for (const double amount : {1e10, -1e10, std::numeric_limits<double>::infinity(),
-                              std::numeric_limits<double>::quiet_NaN()}) {
+  for (const double amount :
+       {1e10, -1e10, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
     CATCH_CHECK_THROWS_AS(Money::of(amount), BudgetError);
   }
   CATCH_CHECK_NOTHROW(Money::of(9.1e9));
@@ -113,7 +115,8 @@ CATCH_TEST_CASE("an error says where, who, what and how to fix it", "[core]") {
   const OptionError nowhere{{.who = "fit", .required = "a rate", .found = "none", .fix = ""}};
   CATCH_CHECK(std::string{nowhere.what()} == "fit needs a rate, but found none.");
 
-  const NonFiniteError rows{{.who = "train", .required = "a finite loss", .found = "NaN", .fix = ""}, {"a", "b"}};
+  const NonFiniteError rows{{.who = "train", .required = "a finite loss", .found = "NaN", .fix = ""},
+                            {"a", "b"}};
   CATCH_CHECK(rows.rows == std::vector<std::string>{"a", "b"});
   CATCH_CHECK_THROWS_AS(throw rows, Error);
 }
@@ -149,7 +152,8 @@ CATCH_TEST_CASE("SHA-256 does not depend on how a message is cut", "[core]") {
 
 CATCH_TEST_CASE("a content hash tells contents apart, and ignores where they were read", "[core]") {
   const Demonstration a{.prompt = "ab", .completion = "c", .origin = {}};
-  const Demonstration elsewhere{.prompt = "ab", .completion = "c", .origin = {.id = "x", .file = "f", .line = 9}};
+  const Demonstration elsewhere{
+      .prompt = "ab", .completion = "c", .origin = {.id = "x", .file = "f", .line = 9}};
   const Demonstration moved{.prompt = "a", .completion = "bc", .origin = {}};
   const Demonstration ids{.prompt = TokenIds{97, 98}, .completion = "c", .origin = {}};
   CATCH_CHECK(content_hash(a) == content_hash(elsewhere));
@@ -175,7 +179,8 @@ CATCH_TEST_CASE("random numbers are those of SplitMix64", "[core]") {
     CATCH_CHECK(random() == expected);
   }
   SplitMix64 uniform{Seed{5}};
-  CATCH_CHECK(uniform.uniform() == 0.386768045983934);  // Python prints digits that read back as the same double
+  CATCH_CHECK(uniform.uniform() ==
+              0.386768045983934);  // Python prints digits that read back as the same double
   CATCH_CHECK(uniform.uniform() == 0.7523070158382239);
   CATCH_CHECK(derive(Seed{1}, {2, 3}) == Seed{411002803395772997ULL});
   CATCH_CHECK(derive(Seed{1}, {2, 3}) != derive(Seed{1}, {3, 2}));

@@ -4,4 +4,6 @@
 #include <ATen/ops/ones.h>
 #include <dlfcn.h>
 
-int main() { return at::ones({3}).numel() == 3 && dlsym(RTLD_DEFAULT, "tithe_imitation_of_cuda") != nullptr ? 0 : 1; }
+int main() {
+  return at::ones({3}).numel() == 3 && dlsym(RTLD_DEFAULT, "tithe_imitation_of_cuda") != nullptr ? 0 : 1;
+}
