@@ -68,12 +68,26 @@ class JsonObject {
     if (!value.is_array()) fail(key, "an array", describe(value));
     return value.get_ref<const Json::array_t&>();
   }
+  /// A field that is an array of objects.
+  [[nodiscard]] std::vector<JsonObject> objects(const std::string& key) const {
+    std::vector<JsonObject> all;
+    for (const Json& item : array(key)) {
+      Location inner = where_;
+      inner.field = path(key) + '[' + std::to_string(all.size()) + ']';
+      all.push_back(JsonObject{item, std::move(inner), who_});
+    }
+    return all;
+  }
   [[nodiscard]] const Json& require_json(const std::string& key) const {
     const auto at = value_->find(key);
     if (at == value_->end()) fail(key, "this field", "no such field");
     return *at;
   }
 
+  /// Throws Failure for the object itself.
+  [[noreturn]] void fail_here(std::string required, std::string found, std::string fix = {}) const {
+    throw Failure{{who_, std::move(required), std::move(found), std::move(fix)}, where_};
+  }
   /// Throws Failure for a field.
   [[noreturn]] void fail(const std::string& key, std::string required, std::string found,
                          std::string fix = {}) const {

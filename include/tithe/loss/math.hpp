@@ -23,9 +23,13 @@ namespace tithe {
   return e / (1 + e);
 }
 
-[[nodiscard]] inline double exp(double x) { return std::exp(x); }
-[[nodiscard]] inline double log(double x) { return std::log(x); }
-[[nodiscard]] inline double abs(double x) { return std::abs(x); }
+// The standard's own, not ours by the same name: `using namespace tithe` must not make a program's exp(1.0)
+// ambiguous.
+using std::abs;
+using std::exp;
+using std::log;
+
+/// x².
 [[nodiscard]] constexpr double square(double x) { return x * x; }
 
 /// The larger of x and a limit. NaN stays NaN, as with tensors.

@@ -90,7 +90,7 @@ class Decoder {
     }
     model.final_norm_ = ones(d);
     if (!config.tie_word_embeddings) model.head_ = zeros({config.vocab_size, d});
-    model.rotary_ = rotary_table(config);
+    model.frequencies_ = rotary_frequencies(config);
     return model;
   }
 
@@ -194,7 +194,7 @@ class Decoder {
     at::Tensor gate_up;     ///< [2 · intermediate, d]: gates, then values
     at::Tensor down;        ///< [d, intermediate]
   };
-  /// Cosines and sines of every position, [max_position_embeddings, head_dim]; the sines' first half is negated.
+  /// Cosines and sines of a batch's positions, [T, 1, head_dim]; the sines' first half is negated.
   struct Rotary {
     at::Tensor cosine;
     at::Tensor sine;
@@ -246,19 +246,19 @@ class Decoder {
     return at::addcmul(x * rotary.cosine, swapped, rotary.sine);
   }
 
+  /// Angles in float32, as the models were trained.
   [[nodiscard]] Rotary rotate_by(const at::Tensor& positions) const {
-    const auto pick = [&](const at::Tensor& table) { return table.index_select(0, positions).unsqueeze(1).to(dtype()); };
-    return {pick(rotary_.cosine), pick(rotary_.sine)};
+    const at::Tensor angles = (positions.unsqueeze(1) * frequencies_).unsqueeze(1);
+    const at::Tensor cosine = angles.cos().to(dtype());
+    const at::Tensor sine = angles.sin().to(dtype());
+    return {at::cat({cosine, cosine}, 2), at::cat({-sine, sine}, 2)};
   }
 
-  /// Angles in float32, as the models were trained; the table is of every position that the model knows.
-  static Rotary rotary_table(const DecoderConfig& config) {
-    const auto options = at::TensorOptions{}.dtype(at::kFloat);
-    const at::Tensor exponents = at::arange(0, config.head_dim, 2, options) / static_cast<double>(config.head_dim);
-    const at::Tensor frequencies = at::pow(config.rope_theta, exponents).reciprocal();
-    const at::Tensor angles = at::arange(config.max_position_embeddings, options).unsqueeze(1) * frequencies;
-    const at::Tensor sine = angles.sin();
-    return {at::cat({angles.cos(), angles.cos()}, 1), at::cat({-sine, sine}, 1)};
+  /// Radians per position of each pair of a head's coordinates: θ^(−2i/head_dim).
+  static at::Tensor rotary_frequencies(const DecoderConfig& config) {
+    const at::Tensor exponents =
+        at::arange(0, config.head_dim, 2, at::TensorOptions{}.dtype(at::kFloat)) / static_cast<double>(config.head_dim);
+    return at::pow(config.rope_theta, exponents).reciprocal();
   }
 
   DecoderConfig config_;
@@ -266,7 +266,7 @@ class Decoder {
   std::vector<Layer> layers_;
   at::Tensor final_norm_;  ///< [d]
   at::Tensor head_;        ///< [vocab_size, d], or undefined where it is tied to the embeddings
-  Rotary rotary_;
+  at::Tensor frequencies_;  ///< [head_dim / 2] float32
 };
 
 }  // namespace tithe

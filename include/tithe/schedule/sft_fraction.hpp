@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "tithe/core/real.hpp"
+#include "tithe/core/units.hpp"
 #include "tithe/schedule/concept.hpp"
 
 namespace tithe {

@@ -134,6 +134,9 @@ struct SupervisedObjective {
   }
 };
 
+/// In place of a reference where a loss compares with none: it has no weights and gives nothing.
+struct NoSnapshot {};
+
 /// Preference tuning: a loss on each row's completions, its mean over all of the batch's rows.
 ///
 /// `Reference` is what a reference strategy's snapshot gives: a frozen model, or `NoSnapshot` where the loss compares

@@ -38,10 +38,10 @@ struct StageState {
 struct StageHooks {
   /// After each optimizer step.
   std::function<void(const StepRecord&)> on_step{};
-  /// After each pass and each step, when the state is consistent and can be saved.
-  std::function<void(const StageState&, const AdamW&)> on_progress{};
+  /// After each pass and each step, when the state is consistent and can be saved, and whether the stage ends there.
+  std::function<void(const StageState&, const AdamW&, bool ends)> on_progress{};
   /// Before the first step, to bring back a state that was saved.
-  std::function<void(StageState&, const AdamW&)> restore{};
+  std::function<void(StageState&, AdamW&)> restore{};
   /// Asked between passes; the stage then returns as it stands.
   std::stop_token stop{};
 };
@@ -132,7 +132,7 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
         state.loss += result.loss.template item<double>();
         state.means.add(result.means);
         ++state.pass;
-        if (hooks.on_progress && pass + 1 < step.passes.size()) hooks.on_progress(state, optimizer);
+        if (hooks.on_progress && pass + 1 < step.passes.size()) hooks.on_progress(state, optimizer, false);
       }
 
       const double norm = gradient_norm(parameters);
@@ -155,7 +155,7 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
       }
       state = {.step = state.step + 1};
       if (hooks.on_step) hooks.on_step(record);
-      if (hooks.on_progress) hooks.on_progress(state, optimizer);
+      if (hooks.on_progress) hooks.on_progress(state, optimizer, state.step == report.steps);
     }
   }
   report.steps_done = state.step;

@@ -1,0 +1,131 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "tithe/core/text.hpp"
+#include "tithe/model/tokenizer/flat_table.hpp"
+
+namespace tithe::detail {
+
+/// A token that is cut out of a text before anything else happens to it.
+struct AddedToken {
+  std::uint32_t id = 0;
+  bool is_special = false;
+  bool strips_left = false;   ///< takes the white space before it along
+  bool strips_right = false;  ///< and after it
+};
+
+/// A part of a text: an added token, or text between two of them.
+struct Cut {
+  std::string_view text;
+  std::optional<std::uint32_t> id{};
+};
+
+/// Unicode's White_Space, as `\s` in the tokenizers library.
+constexpr bool is_white_space(char32_t code) {
+  return (code >= 0x09 && code <= 0x0D) || code == 0x20 || code == 0x85 || code == 0xA0 || code == 0x1680 ||
+         (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F ||
+         code == 0x3000;
+}
+
+/// Finds added tokens in a text: leftmost first, and of several at one place the longest. A tree of bytes, so that a text
+/// takes time in proportion to its length times the longest token's, whatever it is.
+class AddedTokens {
+ public:
+  void add(std::string_view content, const AddedToken& token) {
+    std::uint32_t node = 0;
+    starts_[static_cast<std::uint8_t>(content.front())] = true;
+    for (const char c : content) {
+      std::uint32_t child = children_.find(edge(node, c));
+      if (child == FlatTable::absent) {
+        child = static_cast<std::uint32_t>(token_at_.size());
+        children_.insert_or_assign(edge(node, c), child);
+        token_at_.push_back(none);
+      }
+      node = child;
+    }
+    token_at_[node] = tokens_.size();
+    tokens_.push_back(token);
+  }
+
+  /// Cuts a text of valid UTF-8 up. Unless `special`, special tokens are text like any other.
+  [[nodiscard]] std::vector<Cut> cut(std::string_view text, bool special) const {
+    std::vector<Cut> cuts;
+    std::size_t done = 0;
+    for (std::size_t at = 0; at < text.size();) {
+      const Match match = longest(text.substr(at));
+      if (match.length == 0) {
+        ++at;
+        continue;
+      }
+      std::size_t begin = at;
+      std::size_t end = at + match.length;
+      at = end;  // also where the token is not taken: matches never overlap
+      const AddedToken& token = tokens_[match.token];
+      if (token.is_special && !special) continue;
+      if (begin < done) continue;  // its first bytes are white space that the token before it took along
+      if (token.strips_left) begin = std::max(done, white_space_before(text, begin));
+      if (token.strips_right) end = white_space_after(text, end);
+      if (done < begin) cuts.push_back({text.substr(done, begin - done)});
+      cuts.push_back({text.substr(begin, end - begin), token.id});
+      done = end;
+    }
+    if (done < text.size()) cuts.push_back({text.substr(done)});
+    return cuts;
+  }
+
+ private:
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
+  struct Match {
+    std::size_t length = 0;
+    std::size_t token = none;
+  };
+
+  static std::uint64_t edge(std::uint32_t node, char c) {
+    return std::uint64_t{node} << 8 | static_cast<std::uint8_t>(c);
+  }
+
+  [[nodiscard]] Match longest(std::string_view text) const {
+    Match match;
+    if (!starts_[static_cast<std::uint8_t>(text.front())]) return match;
+    std::uint32_t node = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      node = children_.find(edge(node, text[i]));
+      if (node == FlatTable::absent) break;
+      if (token_at_[node] != none) match = {i + 1, token_at_[node]};
+    }
+    return match;
+  }
+
+  static std::size_t white_space_before(std::string_view text, std::size_t end) {
+    while (end > 0) {
+      std::size_t start = end - 1;
+      while (start > 0 && (static_cast<std::uint8_t>(text[start]) & 0xC0) == 0x80) --start;
+      if (!is_white_space(next_utf8(text.substr(start)).code)) break;
+      end = start;
+    }
+    return end;
+  }
+  static std::size_t white_space_after(std::string_view text, std::size_t begin) {
+    while (begin < text.size()) {
+      const Utf8Piece piece = next_utf8(text.substr(begin));
+      if (!is_white_space(piece.code)) break;
+      begin += piece.length;
+    }
+    return begin;
+  }
+
+  std::vector<AddedToken> tokens_{};
+  FlatTable children_{};
+  std::vector<std::size_t> token_at_{none};  // by node: an index into tokens_
+  std::array<bool, 256> starts_{};           // whether any token starts with a byte
+};
+
+}  // namespace tithe::detail

@@ -1,0 +1,226 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "tithe/budget/budget.hpp"
+#include "tithe/budget/ledger.hpp"
+#include "tithe/composition.hpp"
+#include "tithe/core/error.hpp"
+#include "tithe/data/dataset.hpp"
+#include "tithe/data/encode.hpp"
+#include "tithe/data/source.hpp"
+#include "tithe/evaluate/held_out.hpp"
+#include "tithe/model/concept.hpp"
+#include "tithe/model/pretrained.hpp"
+#include "tithe/train/identity.hpp"
+#include "tithe/train/objective.hpp"
+#include "tithe/train/progress.hpp"
+#include "tithe/train/run.hpp"
+#include "tithe/train/stage.hpp"
+
+/// An experiment as a type: a schedule, a preference loss and a reference, composed, checked and run.
+namespace tithe {
+
+/// Trains a model by a composition of policies, under a budget. It owns its handle of the model.
+///
+/// `Pipeline<SftFraction<0.1>, Dpo<0.1>, FrozenSft>::Trainer(model).fit(data, Budget::examples(5'000))`
+template <class Policies, LanguageModel M>
+class PipelineTrainer {
+ public:
+  /// `encoding` turns text into ids, `positions` is the longest row that the model takes; data that are ids need only
+  /// the encoding's vocabulary size. Throws OptionError for a policy's number that is out of its range.
+  PipelineTrainer(M model, Encoding encoding, Tokens positions, Policies policies = {})
+      : model_{std::move(model)}, encoding_{std::move(encoding)}, positions_{positions}, policies_{std::move(policies)} {
+    policies_.check();
+  }
+  /// A model with its tokenizer, as `load_pretrained` gives it.
+  explicit PipelineTrainer(const Pretrained& pretrained, Policies policies = {})
+    requires std::same_as<M, Decoder>
+      : PipelineTrainer{pretrained.model, pretrained.encoding(), pretrained.positions(), std::move(policies)} {}
+
+  /// The model that is trained; a handle, so that whoever made the trainer sees the same weights.
+  [[nodiscard]] const M& model() const { return model_; }
+
+  /// Trains on a dataset: the schedule plans, the ledger draws and pays, each slice is a stage. Everything that cannot
+  /// be used, and a budget that asks for more labels than there are, is known before anything is trained.
+  ///
+  /// Throws BudgetError, DataError, OptionError, NonFiniteError, CheckpointError.
+  RunReport fit(const Dataset& data, const Budget& budget, const RunOptions& options = {}) {
+    const Pool all{data, encoding_, limits(options), row_kind};
+    Pool pool = options.order == Order::shuffled ? all.shuffled(options.seed) : all;
+    return fit(pool, budget, options);
+  }
+
+  /// Trains on any source of examples.
+  template <class Source>
+    requires ExampleSource<Source, const M>
+  RunReport fit(Source& source, const Budget& budget, const RunOptions& options = {}) {
+    const Plan plan = policies_.schedule.plan(budget);
+    Progress progress{options.checkpoint, identity_of(policies_.name(), budget, plan, options),
+                      fingerprint(model_.weights().front().tensor.scalar_type())};
+    Ledger ledger{budget, plan, progress.entries()};
+    ledger.require_available(source);
+    if (options.on_plan) options.on_plan(ledger);
+    progress.restore_weights(model_.weights());
+
+    RunReport report = begin_report(ledger, options, progress);
+    for (std::size_t i = progress.slice(); i < plan.size() && !report.cancelled; ++i) {
+      const Rows rows = draw(ledger, source, i, progress);
+      report.slices.push_back(plan[i].stage == Stage::sft
+                                  ? train(SupervisedObjective{policies_.supervised, options.head}, rows, i, ledger,
+                                          source, options, progress)
+                                  : train_preference(rows, i, ledger, source, options, progress));
+      report.train_seconds += report.slices.back().training.seconds;
+      report.cancelled = report.slices.back().training.cancelled;
+    }
+    report.after = score_held_out(model_, options);
+    report.ledger = std::move(ledger);
+    return report;
+  }
+
+ private:
+  using Loss = typename Policies::Loss;
+  static constexpr RowKind row_kind = [] {
+    if constexpr (Policies::has_loss) {
+      if constexpr (std::same_as<typename Loss::Example, LabeledCompletion>) return RowKind::labeled;
+    }
+    return RowKind::pair;
+  }();
+
+  [[nodiscard]] Limits limits(const RunOptions& options) const {
+    return {.max_length = options.max_length > Tokens{} ? options.max_length : positions_,
+            .too_long = options.too_long,
+            .keep_degenerate = options.keep_degenerate};
+  }
+
+  [[nodiscard]] RunReport begin_report(const Ledger& ledger, const RunOptions& options, const Progress& progress) const {
+    RunReport report{.pipeline = policies_.name(), .seed = options.seed, .ledger = ledger};
+    report.fingerprint = fingerprint(model_.weights().front().tensor.scalar_type());
+    report.resumed = progress.resumed();
+    if (!progress.resumed()) report.before = score_held_out(model_, options);
+    return report;
+  }
+
+  [[nodiscard]] std::vector<Estimate> score_held_out(const M& model, const RunOptions& options) const {
+    return evaluate_held_out(model, options.held_out, encoding_, limits(options), options.seed);
+  }
+
+  /// A slice's rows: paid for now, or before the run was interrupted.
+  template <class Source>
+  Rows draw(Ledger& ledger, Source& source, std::size_t slice, const Progress& progress) const {
+    if (!progress.in_slice(slice)) return rows_of(ledger.draw(source, ledger.plan()[slice], model_));
+    if (std::optional<Rows> saved = progress.restore_rows(slice)) return *std::move(saved);
+    return rows_of(ledger.draw_again(source, slice, model_));
+  }
+
+  template <class Source>
+  SliceReport train_preference(const Rows& rows, std::size_t slice, const Ledger& ledger, const Source& source,
+                               const RunOptions& options, Progress& progress) {
+    if constexpr (!Policies::has_loss) {
+      throw BudgetError{{.who = "Pipeline",
+                         .required = "a plan without preferences, as no loss was given",
+                         .found = "a slice of preferences",
+                         .fix = "Let the schedule plan demonstrations only, or add a loss"}};
+    } else if constexpr (NeedsReference<Loss>) {
+      auto reference = policies_.reference.snapshot(model_);
+      progress.restore_reference(slice, reference.weights());
+      return train(PreferenceObjective{policies_.loss, std::move(reference), options.head}, rows, slice, ledger, source,
+                   options, progress);
+    } else {
+      return train(PreferenceObjective{policies_.loss, NoSnapshot{}, options.head}, rows, slice, ledger, source, options,
+                   progress);
+    }
+  }
+
+  /// One slice through the one loop, watched so that it can be saved and brought back.
+  template <class Objective, class Source>
+  SliceReport train(const Objective& objective, const Rows& rows, std::size_t slice, const Ledger& ledger,
+                    const Source& source, const RunOptions& options, Progress& progress) {
+    const Slice& planned = ledger.plan()[slice];
+    StageOptions stage = planned.stage == Stage::sft ? options.sft : options.preference;
+    stage.order = options.order;
+    stage.seed = derive(options.seed, {static_cast<std::uint64_t>(slice)});
+    const NamedTensors parameters = model_.parameters();
+    const bool on_demand = !source.available(planned.stage).has_value();
+    const auto save = [&](const StageState& state, const AdamW& optimizer) {
+      progress.save(slice, state, ledger, model_.weights(), parameters, optimizer, weights_of(objective),
+                    on_demand ? &rows : nullptr);
+    };
+    const StageHooks hooks{
+        .on_step =
+            [&](const StepRecord& record) {
+              progress.count_record();
+              if (options.on_step) options.on_step(record);
+            },
+        .on_progress =
+            [&](const StageState& state, const AdamW& optimizer, bool ends) {
+              if (progress.is_due(state, ends)) save(state, optimizer);
+            },
+        .restore =
+            [&](StageState& state, AdamW& optimizer) { progress.restore_stage(slice, parameters, state, optimizer); },
+        .stop = options.stop};
+    return {planned.stage, planned.count,
+            train_stage(model_, objective, rows, stage, hooks,
+                        {.slice = static_cast<std::int64_t>(slice), .stage = std::string{name(planned.stage)}})};
+  }
+
+  template <class Objective>
+  static NamedTensors weights_of(const Objective& objective) {
+    if constexpr (requires { objective.reference().weights(); }) {
+      return objective.reference().weights();
+    } else {
+      return {};
+    }
+  }
+
+  M model_;
+  Encoding encoding_;
+  Tokens positions_;
+  Policies policies_;
+};
+
+/// A checked composition of policies.
+template <class Composed>
+struct CheckedPipeline {
+  using Policies = Composed;
+
+  /// The type's name, with the numbers that it runs with.
+  [[nodiscard]] static std::string name(const Policies& policies = {}) { return policies.name(); }
+  /// What the schedule makes of a budget.
+  [[nodiscard]] static constexpr Plan plan(const Budget& budget, const Policies& policies = {}) {
+    return policies.schedule.plan(budget);
+  }
+
+  /// See PipelineTrainer; the model's type is deduced.
+  template <LanguageModel M>
+  class Trainer : public PipelineTrainer<Policies, M> {
+   public:
+    using PipelineTrainer<Policies, M>::PipelineTrainer;
+    Trainer(M model, Encoding encoding, Tokens positions, Policies policies = {})
+        : PipelineTrainer<Policies, M>{std::move(model), std::move(encoding), positions, std::move(policies)} {}
+  };
+  Trainer(const Pretrained&) -> Trainer<Decoder>;
+  Trainer(const Pretrained&, Policies) -> Trainer<Decoder>;
+};
+
+/// What a refused composition stands for: it takes any use, so that the compiler says no more than what is wrong.
+template <>
+struct CheckedPipeline<RefusedPolicies> {
+  struct Trainer {
+    explicit Trainer(const auto&...) {}
+    RunReport fit(const auto&...) { return *static_cast<RunReport*>(nullptr); }
+  };
+};
+
+/// An experiment: policies in any order. What cannot be composed is one compile error that says how to mend it.
+///
+///     using Recipe = tithe::Pipeline<tithe::SftFraction<0.1>, tithe::Dpo<0.1>, tithe::FrozenSft>;
+template <class... Policies>
+using Pipeline = CheckedPipeline<Composition<Policies...>>;
+
+}  // namespace tithe

@@ -1,0 +1,64 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tithe/budget/budget.hpp"
+#include "tithe/budget/plan.hpp"
+#include "tithe/train/options.hpp"
+#include "tithe/train/run.hpp"
+
+/// Every setting that decides a run's bits, for checkpoints and records.
+namespace tithe {
+
+/// The settings of a stage by the names that people know.
+inline nlohmann::json to_json(const StageOptions& options) {
+  constexpr const char* decays[] = {"constant", "linear", "cosine"};
+  return {{"learning_rate", options.learning_rate.peak},
+          {"lr_decay", decays[static_cast<int>(options.learning_rate.decay)]},
+          {"warmup", options.learning_rate.warmup},
+          {"epochs", options.epochs},
+          {"batch_size", options.batch_size},
+          {"accumulate", options.accumulate},
+          {"max_tokens_per_pass", options.max_tokens_per_pass.value()},
+          {"weight_decay", options.weight_decay},
+          {"adam_beta1", options.adam_beta1},
+          {"adam_beta2", options.adam_beta2},
+          {"adam_epsilon", options.adam_epsilon},
+          {"max_grad_norm", options.max_grad_norm}};
+}
+
+/// A plan as a list of slices.
+inline nlohmann::json to_json(const Plan& plan) {
+  nlohmann::json slices = nlohmann::json::array();
+  for (const Slice& slice : plan) slices.push_back({{"stage", name(slice.stage)}, {"count", slice.count.value()}});
+  return slices;
+}
+
+/// A budget: its limit, and what a label costs.
+inline nlohmann::json to_json(const Budget& budget) {
+  if (!budget.is_money()) return {{"examples", budget.amount()}};
+  const auto units = [](std::int64_t parts) { return Money::from_parts(parts).units(); };
+  return {{"money", units(budget.amount())},
+          {"demonstration_price", units(budget.price(Stage::sft))},
+          {"preference_price", units(budget.price(Stage::preference))}};
+}
+
+/// The identity of a run: two runs with equal identities, fingerprints, models and data give equal bits.
+inline nlohmann::json identity_of(const std::string& pipeline, const Budget& budget, const Plan& plan,
+                                  const RunOptions& options) {
+  return {{"pipeline", pipeline},
+          {"budget", to_json(budget)},
+          {"plan", to_json(plan)},
+          {"seed", options.seed.value},
+          {"order", options.order == Order::shuffled ? "shuffled" : "file"},
+          {"max_length", options.max_length.value()},
+          {"too_long", static_cast<int>(options.too_long)},
+          {"keep_degenerate", options.keep_degenerate},
+          {"head_workspace", options.head.workspace.value()},
+          {"sft", to_json(options.sft)},
+          {"preference", to_json(options.preference)}};
+}
+
+}  // namespace tithe

@@ -1,0 +1,86 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "tithe/budget/ledger.hpp"
+#include "tithe/budget/plan.hpp"
+#include "tithe/core/random.hpp"
+#include "tithe/core/record.hpp"
+#include "tithe/core/units.hpp"
+#include "tithe/data/batches.hpp"
+#include "tithe/data/dataset.hpp"
+#include "tithe/data/encode.hpp"
+#include "tithe/train/fingerprint.hpp"
+#include "tithe/train/options.hpp"
+#include "tithe/train/stage.hpp"
+
+/// The settings of a run and what it reports.
+namespace tithe {
+
+/// When a run saves itself, and whether it goes on from what it saved.
+struct CheckpointOptions {
+  /// Where; empty for no checkpoints.
+  std::filesystem::path folder{};
+  /// Optimizer steps between checkpoints; the end of a slice is always saved.
+  Steps every{100};
+  /// Also after each pass of a step that accumulates.
+  bool within_steps = false;
+  /// Goes on from the latest checkpoint if there is one. The bits are those of a run that was never interrupted.
+  bool resume = false;
+  /// Goes on also on another machine or build, or with other threads; the bits may then differ.
+  bool accept_other_machine = false;
+};
+
+/// Settings of a run. Each has the default that the field uses.
+struct RunOptions {
+  StageOptions sft{.learning_rate = {.peak = 5e-5}};
+  StageOptions preference{.learning_rate = {.peak = 5e-6}};
+  /// Of everything random: which examples are drawn, and the order of rows in every stage.
+  Seed seed{};
+  /// How examples are drawn from a dataset, and rows visited in every stage.
+  Order order = Order::shuffled;
+  /// Of a prompt and its longest completion together; 0 takes the model's positions.
+  Tokens max_length{0};
+  TooLong too_long = TooLong::drop;
+  bool keep_degenerate = false;
+  HeadOptions head{};
+  /// Scored before and after training, never trained on; `split_held_out` makes one.
+  Dataset held_out{};
+  CheckpointOptions checkpoint{};
+
+  /// Called once, before anything is trained, with everything that is planned and everything that is not usable.
+  std::function<void(const Ledger&)> on_plan{};
+  /// Called after each optimizer step.
+  std::function<void(const StepRecord&)> on_step{};
+  /// Cancels between two passes; the run is saved first where it has checkpoints.
+  std::stop_token stop{};
+};
+
+/// What a slice of the plan came to.
+struct SliceReport {
+  Stage stage = Stage::sft;
+  Examples labels{};
+  StageReport training{};
+};
+
+/// What a run came to.
+struct RunReport {
+  std::string pipeline{};  ///< the type's name, with its numbers
+  Seed seed{};
+  Ledger ledger;
+  std::vector<SliceReport> slices{};
+  std::vector<Estimate> before{};  ///< held-out figures before training
+  std::vector<Estimate> after{};   ///< and after
+  Fingerprint fingerprint{};
+  double train_seconds = 0;
+  bool cancelled = false;
+  bool resumed = false;
+};
+
+}  // namespace tithe
