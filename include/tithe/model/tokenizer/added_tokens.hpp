@@ -31,12 +31,12 @@ struct Cut {
 /// Unicode's White_Space, as `\s` in the tokenizers library.
 constexpr bool is_white_space(char32_t code) {
   return (code >= 0x09 && code <= 0x0D) || code == 0x20 || code == 0x85 || code == 0xA0 || code == 0x1680 ||
-         (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F ||
-         code == 0x3000;
+         (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 || code == 0x202F ||
+         code == 0x205F || code == 0x3000;
 }
 
-/// Finds added tokens in a text: leftmost first, and of several at one place the longest. A tree of bytes, so that a text
-/// takes time in proportion to its length times the longest token's, whatever it is.
+/// Finds added tokens in a text: leftmost first, and of several at one place the longest. A tree of bytes, so
+/// that a text takes time in proportion to its length times the longest token's, whatever it is.
 class AddedTokens {
  public:
   void add(std::string_view content, const AddedToken& token) {

@@ -35,12 +35,13 @@ struct Vocabulary {
   }
 };
 
-/// Byte-pair encoding (Sennrich et al. 2016): a piece of text starts as its characters, and of all adjacent pairs that
-/// have a merge, the one of lowest rank is merged, leftmost first, until none is left.
+/// Byte-pair encoding (Sennrich et al. 2016): a piece of text starts as its characters, and of all adjacent
+/// pairs that have a merge, the one of lowest rank is merged, leftmost first, until none is left.
 class Bpe {
  public:
   struct Options {
-    /// The ids of the 256 byte tokens, which spell a character that is no token; nothing without byte fallback.
+    /// The ids of the 256 byte tokens, which spell a character that is no token; nothing without byte
+    /// fallback.
     std::optional<std::array<std::uint32_t, 256>> bytes{};
     /// What a character that is no token becomes without byte fallback.
     std::optional<std::uint32_t> unknown{};
@@ -70,9 +71,10 @@ class Bpe {
     }
   }
 
-  /// Appends the ids of a piece of valid UTF-8 of less than 2³¹ bytes, in O(n log n). Unless `may_be_special`, nothing in
-  /// the piece can become a special token.
-  void encode(std::string_view piece, const Vocabulary& vocabulary, bool may_be_special, TokenIds& out) const {
+  /// Appends the ids of a piece of valid UTF-8 of less than 2³¹ bytes, in O(n log n). Unless
+  /// `may_be_special`, nothing in the piece can become a special token.
+  void encode(std::string_view piece, const Vocabulary& vocabulary, bool may_be_special,
+              TokenIds& out) const {
     const auto is_allowed = [&](std::uint32_t id) { return may_be_special || vocabulary.special[id] == 0; };
     if (options_.ignore_merges) {
       if (const auto id = vocabulary.find(piece); id && is_allowed(*id)) {
@@ -94,7 +96,9 @@ class Bpe {
     std::uint32_t rank = FlatTable::absent;
   };
 
-  static std::uint64_t key(std::uint32_t left, std::uint32_t right) { return std::uint64_t{left} << 32 | right; }
+  static std::uint64_t key(std::uint32_t left, std::uint32_t right) {
+    return std::uint64_t{left} << 32 | right;
+  }
 
   template <class IsAllowed>
   [[nodiscard]] std::vector<Symbol> characters_of(std::string_view piece, const IsAllowed& is_allowed) const {
@@ -122,8 +126,8 @@ class Bpe {
 
   template <class IsAllowed>
   void merge(std::vector<Symbol>& symbols, const IsAllowed& is_allowed) const {
-    // Rank above position, so that the smallest number is the next merge. Entries are never taken out: one whose pair is
-    // gone is known by its rank, which is no longer that of its symbol.
+    // Rank above position, so that the smallest number is the next merge. Entries are never taken out: one
+    // whose pair is gone is known by its rank, which is no longer that of its symbol.
     const auto entry = [](std::uint32_t rank, std::size_t at) { return std::uint64_t{rank} << 32 | at; };
     std::vector<std::uint64_t> entries;
     entries.reserve(symbols.size());

@@ -8,8 +8,8 @@
 
 namespace tithe::detail {
 
-/// A hash table from numbers to numbers in one block of memory: tokenising is mostly looking up pairs, and this takes a
-/// third of the time of std::unordered_map.
+/// A hash table from numbers to numbers in one block of memory: tokenising is mostly looking up pairs, and
+/// this takes a third of the time of std::unordered_map.
 class FlatTable {
  public:
   static constexpr std::uint32_t absent = ~std::uint32_t{0};

@@ -13,8 +13,8 @@
 
 #include "tithe/core/text.hpp"
 
-/// The small steps that a tokenizer.json composes: what happens to a text before it is encoded, and to tokens when they
-/// become a text again.
+/// The small steps that a tokenizer.json composes: what happens to a text before it is encoded, and to tokens
+/// when they become a text again.
 namespace tithe::detail {
 
 /// Every occurrence of a pattern, which is not empty, becomes something else.
@@ -58,7 +58,10 @@ inline std::string normalize(const Normalizer& steps, std::string_view text) {
 inline std::optional<std::uint8_t> byte_of_token(std::string_view token) {
   if (token.size() != 6 || !token.starts_with("<0x") || token.back() != '>') return std::nullopt;
   const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
   };
   const int high = digit(token[3]);
   const int low = digit(token[4]);
@@ -66,8 +69,8 @@ inline std::optional<std::uint8_t> byte_of_token(std::string_view token) {
   return static_cast<std::uint8_t>(16 * high + low);
 }
 
-/// Runs of byte tokens become the text that they spell. A run that is not valid UTF-8 becomes one U+FFFD a byte, valid
-/// parts included, as in the tokenizers library.
+/// Runs of byte tokens become the text that they spell. A run that is not valid UTF-8 becomes one U+FFFD a
+/// byte, valid parts included, as in the tokenizers library.
 struct ByteFallback {
   [[nodiscard]] std::vector<std::string> operator()(std::vector<std::string> tokens) const {
     std::vector<std::string> changed;
@@ -102,7 +105,8 @@ struct Fuse {
   }
 };
 
-/// Up to `start` characters at the front of each token, and up to `stop` at its end, go if they are `content`.
+/// Up to `start` characters at the front of each token, and up to `stop` at its end, go if they are
+/// `content`.
 struct Strip {
   std::string content;  // one character
   std::size_t start = 0;
