@@ -49,6 +49,14 @@ CATCH_TEST_CASE("prompt and completion are encoded apart, and the end belongs to
   CATCH_CHECK(row.completions == std::vector<TokenIds>{{5, 6, eos}});
   CATCH_CHECK(row.id == "seven");
 
+  // Text may spell the token itself; then it stands there once.
+  Encoding spelled = by_letters();
+  spelled.end_of_sequence = 6;  // 'd'
+  CATCH_CHECK(encode(Demonstration{"ab", "cd"}, spelled, roomy).rows.at(0).completions.at(0) ==
+              TokenIds{5, 6});
+  CATCH_CHECK(encode(Demonstration{"ab", "dc"}, spelled, roomy).rows.at(0).completions.at(0) ==
+              TokenIds{6, 5, 6});
+
   Encoding without_end = by_letters();
   without_end.end_of_sequence.reset();
   CATCH_CHECK(encode(Demonstration{"ab", "cd"}, without_end, roomy).rows.at(0).completions.at(0) ==

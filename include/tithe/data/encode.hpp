@@ -37,7 +37,8 @@ struct Encoding {
   Encoder prompt{};
   /// Text to ids without any special token.
   Encoder completion{};
-  /// Put behind every completion that was text, as a part of it: the model learns to stop.
+  /// Put behind every completion that was text and does not end with it, as a part of it: the model learns to
+  /// stop.
   std::optional<std::int64_t> end_of_sequence{};
 };
 
@@ -102,7 +103,7 @@ inline TokenIds encode_content(const Content& content, const Encoding::Encoder& 
                     location_of(origin, field)};
   }
   TokenIds ids = text != nullptr ? encoder(*text) : std::get<TokenIds>(content);
-  if (text != nullptr && end) ids.push_back(*end);
+  if (text != nullptr && end && (ids.empty() || ids.back() != *end)) ids.push_back(*end);
   for (const std::int64_t id : ids) {
     if (id >= 0 && id < encoding.vocabulary_size) continue;
     throw DataError{{.who = "encode",
