@@ -1,0 +1,134 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include "tithe/model/attention.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/einsum.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+#include <limits>
+
+#include "random_model.hpp"
+#include "test.hpp"
+
+namespace {
+
+using namespace tithe;
+using namespace tithe::test;
+
+constexpr std::int64_t head_size = 6;
+
+/// Causal attention of one sequence by its formula, without the library's kernel: softmax(qkᵀ/√d) v; query head h reads
+/// key and value head h / group. q [L, heads, d], k and v [L, kv_heads, d] → [L, heads · d].
+at::Tensor attend_one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  const std::int64_t group = q.size(1) / k.size(1);
+  const at::Tensor scores =
+      at::einsum("ihd,jhd->hij", {q, k.repeat_interleave(group, 1)}) / std::sqrt(head_size);
+  const at::Tensor later =
+      at::full({q.size(0), q.size(0)}, -std::numeric_limits<double>::infinity(), q.options()).triu(1);
+  return at::einsum("hij,jhd->ihd", {(scores + later).softmax(2), v.repeat_interleave(group, 1)}).flatten(1);
+}
+
+/// The same of packed rows: every prompt with each of its completions is a sequence of its own.
+at::Tensor attend_unrolled(const PackedRows& rows, const at::Tensor& q, const at::Tensor& k,
+                           const at::Tensor& v) {
+  at::Tensor out = at::zeros({rows.fed_tokens(), q.size(1) * q.size(2)}, at::kDouble);
+  for (const RowExtent& row : rows.extents) {
+    const at::Tensor prompt = at::arange(row.start, row.start + row.prompt);
+    std::int64_t begin = row.start + row.prompt;
+    std::vector<std::int64_t> lengths = row.completions;
+    if (lengths.empty()) lengths.push_back(0);
+    for (const std::int64_t length : lengths) {
+      const at::Tensor sequence = at::cat({prompt, at::arange(begin, begin + length)});
+      const auto pick = [&](const at::Tensor& x) { return x.index_select(0, sequence); };
+      out = out.index_copy(0, sequence, attend_one_sequence(pick(q), pick(k), pick(v)));
+      begin += length;
+    }
+  }
+  return out;
+}
+
+struct Heads {
+  at::Tensor q, k, v;
+  Heads(std::int64_t tokens, std::int64_t heads, std::int64_t kv_heads, std::uint64_t seed)
+      : q{random_tensor({tokens, heads, head_size}, seed).requires_grad_()},
+        k{random_tensor({tokens, kv_heads, head_size}, seed + 1).requires_grad_()},
+        v{random_tensor({tokens, kv_heads, head_size}, seed + 2).requires_grad_()} {}
+
+  /// Gradients of a random weighting of the outputs.
+  std::vector<at::Tensor> gradients(const at::Tensor& out) const {
+    (out * random_tensor(out.sizes(), 77)).sum().backward();
+    return take_gradients({{"q", q}, {"k", k}, {"v", v}});
+  }
+};
+
+/// Float64 rounds at 1e-16 and a softmax over at most a few hundred keys adds up to some 1e-14.
+constexpr double value_tolerance = 1e-12;
+constexpr double gradient_tolerance = 1e-10;
+
+void check_all_paths(const Rows& rows, std::int64_t heads, std::int64_t kv_heads, std::uint64_t seed) {
+  const PackedRows packed = pack(rows);
+  const Heads x{packed.fed_tokens(), heads, kv_heads, seed};
+  const at::Tensor expected = attend_unrolled(packed, x.q, x.k, x.v);
+  const std::vector<at::Tensor> expected_gradients = x.gradients(expected);
+  for (const auto path : {AttentionPath::gathered, AttentionPath::segmented, AttentionPath::automatic}) {
+    CATCH_CAPTURE(static_cast<int>(path), heads, kv_heads, seed);
+    const at::Tensor out = AttentionPlan{packed, at::kDouble, path}(0, x.q, x.k, x.v);
+    CATCH_CHECK(distance(out, expected) < value_tolerance);
+    CATCH_CHECK(distance(x.gradients(out), expected_gradients) < gradient_tolerance);
+  }
+}
+
+Row row_of(std::int64_t prompt, std::initializer_list<std::int64_t> completions) {
+  Row row{.prompt = TokenIds(static_cast<std::size_t>(prompt), 3), .completions = {}};
+  for (const std::int64_t length : completions)
+    row.completions.emplace_back(static_cast<std::size_t>(length), 5);
+  return row;
+}
+
+}  // namespace
+
+CATCH_TEST_CASE("gathered, segmented and single sequences attend alike", "[model]") {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    const auto count = static_cast<std::size_t>(1 + 2 * seed);
+    check_all_paths(random_rows(count, seed), 4, 2, seed);  // grouped queries
+    check_all_paths(random_rows(count, 100 + seed), 3, 3, seed);
+  }
+}
+
+CATCH_TEST_CASE("the smallest rows attend alike", "[model]") {
+  check_all_paths({row_of(1, {})}, 2, 1, 1);
+  check_all_paths({row_of(1, {1})}, 2, 1, 2);
+  check_all_paths({row_of(1, {0, 1, 2})}, 2, 1, 3);
+  check_all_paths({row_of(1, {1, 1}), row_of(2, {0, 0, 0}), row_of(1, {2, 1, 0, 1, 2})}, 2, 2, 4);
+}
+
+CATCH_TEST_CASE("rows of very unlike lengths attend alike", "[model]") {
+  // Some are gathered, in several groups, others go by segments (more than 512 fed tokens), and the order is mixed.
+  check_all_paths({row_of(3, {4, 2}), row_of(200, {250, 130}), row_of(90, {10}), row_of(1, {1}),
+                   row_of(30, {600}), row_of(95, {7, 1, 3}), row_of(6, {6, 6, 6, 6, 6})},
+                  4, 2, 5);
+}
+
+CATCH_TEST_CASE("a completion sees its prompt and itself alone", "[model]") {
+  const PackedRows packed = pack(Rows{row_of(3, {4, 4}), row_of(2, {3})});
+  const Heads x{packed.fed_tokens(), 2, 1, 9};
+  for (const auto path : {AttentionPath::gathered, AttentionPath::segmented}) {
+    const AttentionPlan plan{packed, at::kDouble, path};
+    const at::Tensor before = plan(0, x.q.detach(), x.k.detach(), x.v.detach());
+    // The first completion's fed tokens are 3, 4 and 5.
+    at::Tensor k = x.k.detach().clone();
+    at::Tensor v = x.v.detach().clone();
+    k.narrow(0, 3, 3).add_(1);
+    v.narrow(0, 3, 3).add_(1);
+    const at::Tensor after = plan(0, x.q.detach(), k, v);
+    const at::Tensor change = (after - before).abs().amax(1);
+    CATCH_CHECK(change.narrow(0, 0, 3).max().item<double>() == 0);  // its prompt
+    CATCH_CHECK(change.narrow(0, 3, 3).min().item<double>() > 1e-3);
+    CATCH_CHECK(change.narrow(0, 6, 6).max().item<double>() == 0);  // its sibling, and the other row
+  }
+}
