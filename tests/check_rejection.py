@@ -17,10 +17,12 @@ LINES_ALLOWED = 10
 
 def complaints(compiler, arguments):
     """What is wrong with one compiler's answer, as a list of sentences; and the answer."""
-    command = [compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra"]
+    command = [compiler, "-std=c++20", "-fsyntax-only"]
     if arguments.case:
         command.append("-D" + arguments.case)
     for folder in filter(None, arguments.includes.split(",")):
+        if os.path.normpath(folder) == "/usr/include":
+            continue  # named again, it would come before the compiler's own headers, which include its files
         own = os.path.exists(os.path.join(folder, "tithe"))
         command += ["-I" if own else "-isystem", folder]
     command.append(arguments.file)

@@ -60,7 +60,7 @@ list(FILTER tithe_compilers EXCLUDE REGEX "NOTFOUND$")
 # tithe_add_rejection(<name> <file> <CASE_x> <text> [TORCH]): compiling <file> with -DCASE_x fails with exactly one error, a
 # static assertion that says <text>, in at most ten lines; without it, <file> compiles. TORCH, for files that see LibTorch.
 function(tithe_add_rejection name file case text)
-  cmake_parse_arguments(PARSE_ARGV 4 arg "TORCH" "" "")
+  cmake_parse_arguments(PARSE_ARGV 4 arg "TORCH" "COMPLAINT" "")
   set(library tithe::core)
   if(arg_TORCH)
     set(library tithe::tithe)
@@ -82,6 +82,9 @@ function(tithe_add_rejection name file case text)
   endif()
   add_test(NAME "rejects.${name}" COMMAND ${command} --case "${case}" --text "${text}" "${file}")
   set_tests_properties("rejects.${name}" PROPERTIES FIXTURES_REQUIRED "accepts.${twin}")
+  if(arg_COMPLAINT)
+    set_tests_properties("rejects.${name}" PROPERTIES PASS_REGULAR_EXPRESSION "${arg_COMPLAINT}")
+  endif()
 endfunction()
 
 # A test that stands in no list would never run. A draft that git does not track yet is only a warning.
