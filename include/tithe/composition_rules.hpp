@@ -1,10 +1,10 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string_view>
 #include <type_traits>
 
@@ -112,14 +112,14 @@ consteval Misuse misuse_of_policy() {
     return Misuse::not_a_policy;
   } else if constexpr (ScheduleLike<P> + LossLike<P> + ReferenceLike<P> > 1) {
     return Misuse::two_slots_at_once;
-  } else if constexpr (!Hyperparameters<P>) {
-    return Misuse::not_hyperparameters;
   } else if constexpr (ScheduleLike<P> && !HasPlan<P>) {
     return Misuse::no_plan;
   } else if constexpr (LossLike<P> && misuse_of_loss<P>() != Misuse::none) {
     return misuse_of_loss<P>();
   } else if constexpr (ReferenceLike<P> && misuse_of_reference<P>() != Misuse::none) {
     return misuse_of_reference<P>();
+  } else if constexpr (!Hyperparameters<P>) {
+    return Misuse::not_hyperparameters;
   } else {
     return Named<P> ? Misuse::none : Misuse::no_name;
   }
@@ -138,61 +138,97 @@ consteval bool in_range() {
   }
 }
 
-// The place of the first policy of a slot, or one past the last.
-template <class... P>
-consteval std::size_t place_of(Slot slot) {
-  std::size_t place = 0;
-  const bool found = ((slot_of<P>() == slot || (++place, false)) || ...);
-  return found ? place : sizeof...(P);
+// All that the rules ask of one policy. It is computed once a policy, however many packs hold it.
+struct PolicyFacts {
+  Misuse misuse = Misuse::none;
+  Slot slot = Slot::none;
+  bool plans_demonstrations = false;
+  bool plans_preferences = false;
+  bool compares = false;
+  bool gives_reference = false;
+  bool in_range = true;
+};
+
+template <class P>
+consteval PolicyFacts facts_of() {
+  constexpr Misuse misuse = misuse_of_policy<P>();
+  if constexpr (misuse != Misuse::none) {
+    return {.misuse = misuse};
+  } else {
+    constexpr Slot slot = slot_of<P>();
+    return {.slot = slot,
+            .plans_demonstrations = slot == Slot::schedule && PlansDemonstrations<P>,
+            .plans_preferences = slot == Slot::schedule && PlansPreferences<P>,
+            .compares = slot == Slot::loss && NeedsReference<P>,
+            .gives_reference = GivesReference<P>,
+            .in_range = in_range<P>()};
+  }
 }
 
-template <class... P>
-consteval int count_of(Slot slot) {
-  return (0 + ... + (slot_of<P>() == slot));
+template <class P>
+inline constexpr PolicyFacts facts = facts_of<P>();
+
+using PackFacts = std::initializer_list<PolicyFacts>;
+
+// Plain loops: <algorithm> would cost every rejected pipeline a tenth of a second.
+consteval int count(PackFacts pack, Slot slot) {
+  int sum = 0;
+  for (const PolicyFacts& policy : pack) sum += policy.slot == slot;
+  return sum;
+}
+consteval bool any(PackFacts pack, bool PolicyFacts::* fact) {
+  bool found = false;
+  for (const PolicyFacts& policy : pack) found |= policy.*fact;
+  return found;
 }
 
-// What is wrong with well-formed policies side by side.
-template <class... P>
-consteval Misuse misuse_of_combination() {
-  constexpr int losses = count_of<P...>(Slot::loss);
-  constexpr bool compares = (... || (slot_of<P>() == Slot::loss && NeedsReference<P>));
-  constexpr bool gives = (... || GivesReference<P>);
-  constexpr bool plans_preferences = (... && (!ScheduleLike<P> || PlansPreferences<P>));
-  constexpr bool plans_demonstrations = (... && (!ScheduleLike<P> || PlansDemonstrations<P>));
+consteval Misuse misuse_of(PackFacts pack) {
+  for (const PolicyFacts& policy : pack) {
+    if (policy.misuse != Misuse::none) return policy.misuse;
+  }
+  if (count(pack, Slot::schedule) > 1) return Misuse::two_schedules;
+  if (count(pack, Slot::loss) > 1) return Misuse::two_losses;
+  if (count(pack, Slot::reference) > 1) return Misuse::two_references;
+  if (count(pack, Slot::supervised) > 1) return Misuse::two_supervised;
 
-  if (count_of<P...>(Slot::schedule) > 1) return Misuse::two_schedules;
-  if (losses > 1) return Misuse::two_losses;
-  if (count_of<P...>(Slot::reference) > 1) return Misuse::two_references;
-  if (count_of<P...>(Slot::supervised) > 1) return Misuse::two_supervised;
-  if (count_of<P...>(Slot::schedule) == 0) return Misuse::no_schedule;
-  if (plans_preferences && losses == 0) return Misuse::no_loss;
-  if (!plans_preferences && losses != 0) return Misuse::unused_loss;
-  if (!plans_demonstrations && count_of<P...>(Slot::supervised) != 0) return Misuse::unused_supervised;
-  if (compares && !gives) return Misuse::no_reference;
-  if (gives && !compares) return Misuse::unused_reference;
-  if (!(... && (!ScheduleLike<P> || in_range<P>()))) return Misuse::schedule_out_of_range;
-  if (!(... && (!LossLike<P> || in_range<P>()))) return Misuse::loss_out_of_range;
-  if (!(... && in_range<P>())) return Misuse::reference_out_of_range;
+  const bool has_loss = count(pack, Slot::loss) == 1;
+  const bool has_supervised = count(pack, Slot::supervised) == 1;
+  const bool compares = any(pack, &PolicyFacts::compares);
+  const bool gives_reference = any(pack, &PolicyFacts::gives_reference);
+  if (count(pack, Slot::schedule) == 0) return Misuse::no_schedule;
+  if (any(pack, &PolicyFacts::plans_preferences) && !has_loss) return Misuse::no_loss;
+  if (!any(pack, &PolicyFacts::plans_preferences) && has_loss) return Misuse::unused_loss;
+  if (!any(pack, &PolicyFacts::plans_demonstrations) && has_supervised) return Misuse::unused_supervised;
+  if (compares && !gives_reference) return Misuse::no_reference;
+  if (!compares && gives_reference) return Misuse::unused_reference;
+
+  for (const PolicyFacts& policy : pack) {
+    if (policy.in_range) continue;
+    if (policy.slot == Slot::schedule) return Misuse::schedule_out_of_range;
+    return policy.slot == Slot::reference ? Misuse::reference_out_of_range : Misuse::loss_out_of_range;
+  }
   return Misuse::none;
 }
 
-template <class... P>
-consteval Misuse misuse_of() {
-  Misuse first = Misuse::none;
-  (void)(... || ((first = misuse_of_policy<P>()) != Misuse::none));
-  if constexpr ((... && (misuse_of_policy<P>() == Misuse::none))) return misuse_of_combination<P...>();
-  return first;
+// The place of the first policy of a slot, or one past the last.
+consteval std::size_t place_of(Slot slot, PackFacts pack) {
+  std::size_t place = 0;
+  for (const PolicyFacts& policy : pack) {
+    if (policy.slot == slot) return place;
+    ++place;
+  }
+  return place;
 }
 
 }  // namespace detail
 
-/// The slot that a type's members point to.
+/// The slot that a well-formed policy fills; Slot::none for what is no policy.
 template <class P>
-inline constexpr Slot slot_v = detail::slot_of<P>();
+inline constexpr Slot slot_v = detail::facts<P>.slot;
 
 /// The first rule that a pack breaks, or Misuse::none.
 template <class... P>
-inline constexpr Misuse misuse_v = detail::misuse_of<P...>();
+inline constexpr Misuse misuse_v = detail::misuse_of({detail::facts<P>...});
 
 /// Whether `Pipeline<P...>` compiles; asking is not an error.
 template <class... P>
@@ -200,6 +236,6 @@ inline constexpr bool is_valid_v = misuse_v<P...> == Misuse::none;
 
 /// The place in a pack of the policy for a slot; the pack's size if there is none.
 template <Slot slot, class... P>
-inline constexpr std::size_t place_v = detail::place_of<P...>(slot);
+inline constexpr std::size_t place_v = detail::place_of(slot, {detail::facts<P>...});
 
 }  // namespace tithe

@@ -1,0 +1,215 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+// Every misuse of a composition. Without a case the file compiles: each case changes one thing.
+#include <string>
+
+#include "tithe/composition.hpp"
+#include "tithe/loss/dpo.hpp"
+#include "tithe/loss/kto.hpp"
+#include "tithe/reference/frozen_sft.hpp"
+#include "tithe/schedule/preference_only.hpp"
+#include "tithe/schedule/sft_fraction.hpp"
+#include "tithe/schedule/sft_only.hpp"
+
+// The near misses: policies of a user's own, right but for the case.
+struct MySchedule {
+#ifdef CASE_PLAN_RETURNS_A_COUNT
+  int plan(const tithe::Budget&) const { return 1; }
+#elif defined CASE_PLAN_NOT_CONST
+  tithe::Plan plan(const tithe::Budget& budget) { return budget.split(tithe::Share{0.5}); }
+#else
+  tithe::Plan plan(const tithe::Budget& budget) const { return budget.split(tithe::Share{0.5}); }
+#endif
+#ifndef CASE_NO_NAME
+  std::string name() const { return "MySchedule"; }
+#endif
+#ifdef CASE_CONSTRUCTOR
+  MySchedule() {}
+#endif
+#ifdef CASE_TWO_SLOTS_AT_ONCE
+  static constexpr bool gives_reference = false;
+#endif
+};
+
+struct MyLoss {
+#ifdef CASE_EXAMPLE_MISSPELT
+  using Exmaple = tithe::PreferencePair;
+#elif defined CASE_EXAMPLE_UNKNOWN
+  using Example = int;
+#else
+  using Example = tithe::PreferencePair;
+#endif
+
+#ifdef CASE_NEEDS_REFERENCE_MISSPELT
+  static constexpr bool need_reference = true;
+#elif defined CASE_NEEDS_REFERENCE_NOT_CONSTANT
+  bool needs_reference = true;
+#else
+  static constexpr bool needs_reference = true;
+#endif
+
+#ifdef CASE_FORMULA_WITHOUT_REFERENCE
+  template <class T>
+  T operator()(const tithe::PairLogProbs<T>& policy) const {
+    return -policy.chosen;
+  }
+#elif defined CASE_FORMULA_NOT_CONST
+  template <class T>
+  T operator()(const tithe::PairLogProbs<T>& policy, const tithe::PairLogProbs<T>&) {
+    return -policy.chosen;
+  }
+#elif defined CASE_FORMULA_ON_OTHER_RECORDS
+  template <class T>
+  T operator()(const tithe::LabeledLogProbs<T>& policy, const tithe::LabeledLogProbs<T>&) const {
+    return -policy.completion;
+  }
+#elif defined CASE_FORMULA_RETURNS_NOTHING
+  template <class T>
+  void operator()(const tithe::PairLogProbs<T>&, const tithe::PairLogProbs<T>&) const {}
+#elif !defined CASE_FORMULA_MISSING
+  template <class T>
+  T operator()(const tithe::PairLogProbs<T>& policy, const tithe::PairLogProbs<T>&) const {
+    return -policy.chosen;
+  }
+#endif
+
+#ifdef CASE_REWARDS_RETURN_A_MARGIN
+  template <class T>
+  T rewards(const tithe::PairLogProbs<T>& policy, const tithe::PairLogProbs<T>&) const {
+    return policy.chosen - policy.rejected;
+  }
+#elif !defined CASE_REWARDS_MISSING
+  template <class T>
+  tithe::PairRewards<T> rewards(const tithe::PairLogProbs<T>& policy, const tithe::PairLogProbs<T>&) const {
+    return {policy.chosen, policy.rejected};
+  }
+#endif
+  std::string name() const { return "MyLoss"; }
+};
+
+struct MyCoupledLoss {
+  using Example = tithe::LabeledCompletion;
+  static constexpr bool needs_reference = true;
+#ifndef CASE_NEEDS_MISMATCHED_MISSING
+  static constexpr bool needs_mismatched = true;
+#endif
+#ifdef CASE_COUPLING_IS_A_COUNT
+  template <class T>
+  int couple(const tithe::MismatchedLogProbs<T>&) const {
+    return 1;
+  }
+#else
+  template <class T>
+  T couple(const tithe::MismatchedLogProbs<T>& mismatched) const {
+    return mean(mismatched.policy);
+  }
+#endif
+#ifdef CASE_FORMULA_WITHOUT_COUPLING
+  template <class T>
+  T operator()(const tithe::LabeledLogProbs<T>& policy, const tithe::LabeledLogProbs<T>&) const {
+    return policy.completion;
+  }
+#else
+  template <class T>
+  T operator()(const tithe::LabeledLogProbs<T>& policy, const tithe::LabeledLogProbs<T>&,
+               const T& baseline) const {
+    return policy.completion - baseline;
+  }
+#endif
+  template <class T>
+  T rewards(const tithe::LabeledLogProbs<T>& policy, const tithe::LabeledLogProbs<T>&) const {
+    return policy.completion;
+  }
+  std::string name() const { return "MyCoupledLoss"; }
+};
+
+struct MySupervisedLoss {
+  using Example = tithe::Demonstration;
+#ifdef CASE_SUPERVISED_FORMULA_ON_A_NUMBER
+  double operator()(double target) const { return -target; }
+#else
+  template <class T>
+  T operator()(const tithe::TokenLogProbs<T>& policy) const {
+    return -policy.target;
+  }
+#endif
+  std::string name() const { return "MySupervisedLoss"; }
+};
+
+struct MyReference {
+#ifndef CASE_GIVES_REFERENCE_MISSING
+  static constexpr bool gives_reference = true;
+#endif
+#ifdef CASE_SNAPSHOT_OF_NOTHING
+  int snapshot() const { return 0; }
+#elif !defined CASE_SNAPSHOT_MISSING
+  template <class Model>
+  auto snapshot(const Model& model) const {
+    return model.frozen_copy();
+  }
+#endif
+  std::string name() const { return "MyReference"; }
+};
+
+struct MyFreeLoss {
+  using Example = tithe::PreferencePair;
+  static constexpr bool needs_reference = false;
+  template <class T>
+  T operator()(const tithe::PairLogProbs<T>& policy) const {
+    return -policy.chosen;
+  }
+  template <class T>
+  tithe::PairRewards<T> rewards(const tithe::PairLogProbs<T>& policy) const {
+    return {policy.chosen, policy.rejected};
+  }
+  std::string name() const { return "MyFreeLoss"; }
+};
+
+namespace tithe {
+
+#if defined CASE_NO_REFERENCE
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>>;
+#elif defined CASE_REFERENCE_DENIED
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, NoReference>;
+#elif defined CASE_NO_SCHEDULE
+using Recipe = Composition<Dpo<0.1>, FrozenSft>;
+#elif defined CASE_NO_LOSS
+using Recipe = Composition<SftFraction<0.1>, FrozenSft>;
+#elif defined CASE_TWO_SCHEDULES
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft, PreferenceOnly>;
+#elif defined CASE_TWO_LOSSES
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, Kto<0.1>, FrozenSft>;
+#elif defined CASE_TWO_REFERENCES
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft, NoReference>;
+#elif defined CASE_TWO_SUPERVISED
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft, CrossEntropy, MySupervisedLoss>;
+#elif defined CASE_UNUSED_LOSS
+using Recipe = Composition<SftOnly, Dpo<0.1>, FrozenSft>;
+#elif defined CASE_UNUSED_REFERENCE
+using Recipe = Composition<SftFraction<0.1>, MyFreeLoss, FrozenSft>;
+#elif defined CASE_UNUSED_SUPERVISED
+using Recipe = Composition<PreferenceOnly, Dpo<0.1>, FrozenSft, CrossEntropy>;
+#elif defined CASE_SHARE_OUT_OF_RANGE
+using Recipe = Composition<SftFraction<10>, Dpo<0.1>, FrozenSft>;
+#elif defined CASE_BETA_OUT_OF_RANGE
+using Recipe = Composition<SftFraction<0.1>, Dpo<-0.1>, FrozenSft>;
+#elif defined CASE_NOT_A_POLICY
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft, int>;
+#elif defined CASE_CONST_POLICY
+using Recipe = Composition<SftFraction<0.1>, const Dpo<0.1>, FrozenSft>;
+#else
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft>;
+#endif
+// A refused composition goes on to be used, as it would be, without one more error.
+Recipe::Schedule schedule{};
+
+using Mine = Composition<MySchedule, MyLoss, MyReference, MySupervisedLoss>;
+using MineCoupled = Composition<SftFraction<0.1>, MyCoupledLoss, FrozenSft>;
+using Free = Composition<SftFraction<0.1>, MyFreeLoss>;
+
+#ifdef CASE_COMPOSE
+const auto recipe = compose(SftFraction<dynamic>{0.1}, Dpo<dynamic>{0.1});
+#else
+const auto recipe = compose(SftFraction<dynamic>{0.1}, Dpo<dynamic>{0.1}, FrozenSft{});
+#endif
+
+}  // namespace tithe
