@@ -1,0 +1,132 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include "tithe/model/generate.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "commands.hpp"
+#include "tithe/model/pretrained.hpp"
+#include "torch_setup.hpp"
+
+namespace program {
+namespace {
+
+constexpr const char* who = "tithe generate";
+
+struct Settings {
+  std::filesystem::path model;
+  bool greedy = false;
+  tithe::Sampling sampling;
+  std::uint64_t seed = 0;
+  std::int64_t max_new_tokens = 256;
+  std::vector<std::string> stop;
+  std::int64_t batch_size = 64;
+  int threads = 0;
+  LineOptions lines;
+};
+
+constexpr const char* footer =
+    "A line has \"prompt\" or \"prompt_ids\", and is answered with {\"completion\", \"completion_ids\", \"logprobs\"};\n"
+    "an \"id\" is copied to the answer. Ids are taken as they are; a prompt in text gets the tokenizer's special\n"
+    "tokens in front. A completion ends with the end-of-sequence token, at --stop, after --max-new-tokens or at the\n"
+    "last of the model's positions. Its text is without end-of-sequence token and stop text; its ids are all that\n"
+    "were chosen, and each has its log-probability under the model itself (temperature 1, top-p 1).\n\n"
+    "Without --greedy tokens are sampled, a function of the seed and the line's place in the input alone.\n\n"
+    "Examples\n"
+    "  $ echo '{\"prompt\": \"Once upon a time\"}' | tithe generate --model stories260k --greedy --max-new-tokens 48\n"
+    "  $ tithe generate --model run/model --temperature 0.7 --top-p 0.95 --seed 1 -i prompts.jsonl -o answers.jsonl";
+
+tithe::TokenIds read_prompt(const InputLine& line, const tithe::Encoding& encoding, std::int64_t positions) {
+  const auto object = line.object(who);
+  tithe::Content content = read_content(object, "prompt");
+  tithe::TokenIds ids;
+  if (const auto* text = std::get_if<std::string>(&content)) {
+    ids = encoding.prompt(*text);
+  } else {
+    ids = std::get<tithe::TokenIds>(std::move(content));
+    require_ids(ids, encoding.vocabulary_size, "prompt_ids", line.where, who);
+  }
+  if (ids.empty()) {
+    object.fail_here("a prompt of at least one token", "none", "Begin it with the beginning-of-sequence token");
+  }
+  if (std::ssize(ids) >= positions) {
+    object.fail_here("a prompt of fewer tokens than the model's " + std::to_string(positions) + " positions",
+                     std::to_string(ids.size()), "Shorten it");
+  }
+  return ids;
+}
+
+int generate(const Settings& settings, const Session& session) {
+  set_up_torch(settings.threads);
+  const tithe::Pretrained pretrained = tithe::load_pretrained(settings.model);
+  const tithe::Encoding encoding = pretrained.encoding();
+  const std::int64_t positions = pretrained.positions().value();
+  tithe::GenerationOptions options{
+      .sampling = settings.greedy ? tithe::Sampling::greedy() : settings.sampling,
+      .max_new_tokens = tithe::Tokens{settings.max_new_tokens},
+      .stop_ids = pretrained.end_of_sequence_ids(),
+      .stop_strings = settings.stop,
+      .decode = [&](std::span<const std::int64_t> ids) { return pretrained.tokenizer.decode(ids); },
+      .seed = tithe::Seed{settings.seed},
+      .batch_size = settings.batch_size,
+      .stop = session.stop};
+  options.validate();
+
+  const LineCommand<tithe::TokenIds> command{
+      .who = who,
+      .read = [&](const InputLine& line) { return read_prompt(line, encoding, positions); },
+      .size = [](const tithe::TokenIds&) { return std::size_t{1}; },
+      .answer =
+          [&](const std::vector<tithe::TokenIds>& prompts) {
+            const std::vector<tithe::Generation> generations = tithe::generate(pretrained.model, prompts, options);
+            options.first_index += prompts.size();
+            std::vector<OutputJson> answers;
+            for (const tithe::Generation& generation : generations) {
+              answers.push_back({{"completion", generation.text},
+                                 {"completion_ids", generation.ids},
+                                 {"logprobs", generation.logprobs}});
+            }
+            return answers;
+          },
+      .batch_size = static_cast<std::size_t>(settings.batch_size)};
+  return answer_lines(command, settings.lines, session);
+}
+
+}  // namespace
+
+Command add_generate(CLI::App& app) {
+  const auto settings = std::make_shared<Settings>();
+  CLI::App* command = app.add_subcommand("generate", "Complete prompts");
+  command->footer(footer);
+  command->add_option("--model", settings->model, "Folder of the model")->required();
+  CLI::Option* greedy = command->add_flag("--greedy", settings->greedy, "Always take the likeliest token");
+  command->add_option("--temperature", settings->sampling.temperature, "Logits are divided by it")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->excludes(greedy);
+  command->add_option("--top-p", settings->sampling.top_p, "Choose among the likeliest tokens of this probability only")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str()
+      ->excludes(greedy);
+  command->add_option("--seed", settings->seed, "Of the sampling")->capture_default_str();
+  command->add_option("--max-new-tokens", settings->max_new_tokens, "Tokens of a completion at most")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--stop", settings->stop, "Text that ends a completion; may be given several times")
+      ->allow_extra_args(false)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--batch-size", settings->batch_size, "Completions that grow side by side")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  add_threads_flag(*command, settings->threads);
+  add_line_flags(*command, settings->lines);
+  return {command, [settings](const Session& session) { return generate(*settings, session); }};
+}
+
+}  // namespace program

@@ -1,0 +1,113 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "commands.hpp"
+#include "tithe/data/pack.hpp"
+#include "tithe/data/row.hpp"
+#include "tithe/logprob/logprobs.hpp"
+#include "tithe/model/pretrained.hpp"
+#include "torch_setup.hpp"
+
+namespace program {
+namespace {
+
+constexpr const char* who = "tithe score";
+
+struct Settings {
+  std::filesystem::path model;
+  bool end_of_sequence = false;
+  std::size_t batch_tokens = 8192;
+  int threads = 0;
+  LineOptions lines;
+};
+
+constexpr const char* footer =
+    "A line has \"prompt\" or \"prompt_ids\", and \"completion\" or \"completion_ids\". It is answered with\n"
+    "{\"logprobs\": [one for each completion token], \"sum\", \"tokens\"}; an \"id\" is copied to the answer.\n"
+    "Ids are taken as they are. A prompt in text gets the tokenizer's special tokens in front, a completion none.\n"
+    "In training the end-of-sequence token is part of a completion in text: --end-of-sequence scores it too.\n\n"
+    "Example\n"
+    "  $ echo '{\"prompt\": \"Once upon a\", \"completion\": \"time\"}' | tithe score --model stories260k";
+
+/// One line as a row of one completion. Throws DataError, with its place, for what the model cannot take.
+tithe::Row read_row(const InputLine& line, const tithe::Encoding& encoding, std::int64_t positions) {
+  const auto object = line.object(who);
+  const auto ids_of = [&](const std::string& field, const tithe::Encoding::Encoder& encoder) {
+    tithe::Content content = read_content(object, field);
+    if (const auto* text = std::get_if<std::string>(&content)) {
+      tithe::TokenIds ids = encoder(*text);
+      if (field == "completion" && encoding.end_of_sequence) ids.push_back(*encoding.end_of_sequence);
+      return ids;
+    }
+    tithe::TokenIds ids = std::get<tithe::TokenIds>(std::move(content));
+    require_ids(ids, encoding.vocabulary_size, field + "_ids", line.where, who);
+    return ids;
+  };
+  tithe::Row row{.prompt = ids_of("prompt", encoding.prompt), .completions = {ids_of("completion", encoding.completion)}};
+  if (row.prompt.empty()) {
+    object.fail_here("a prompt of at least one token", "none", "Begin it with the beginning-of-sequence token");
+  }
+  if (row.longest_path() > tithe::Tokens{positions}) {
+    object.fail_here("prompt and completion of at most " + std::to_string(positions) + " tokens, the model's positions",
+                     std::to_string(row.prompt.size()) + " + " + std::to_string(row.completions[0].size()),
+                     "Shorten one of them");
+  }
+  return row;
+}
+
+std::vector<OutputJson> score_rows(const tithe::Decoder& model, const tithe::Rows& rows) {
+  const at::NoGradGuard no_grad;
+  const tithe::PackedRows packed = tithe::pack(rows);
+  const at::Tensor logprobs = tithe::token_logprobs(model, packed).to(at::kDouble).contiguous();
+  const double* next = logprobs.const_data_ptr<double>();
+  std::vector<OutputJson> answers;
+  for (const std::int64_t length : packed.completion_lengths) {
+    const std::vector<double> own{next, next + length};
+    next += length;
+    answers.push_back({{"logprobs", own}, {"sum", std::accumulate(own.begin(), own.end(), 0.0)}, {"tokens", length}});
+  }
+  return answers;
+}
+
+int score(const Settings& settings, const Session& session) {
+  set_up_torch(settings.threads);
+  const tithe::Pretrained pretrained = tithe::load_pretrained(settings.model);
+  tithe::Encoding encoding = pretrained.encoding();
+  if (!settings.end_of_sequence) encoding.end_of_sequence.reset();
+  const std::int64_t positions = pretrained.positions().value();
+  const LineCommand<tithe::Row> command{
+      .who = who,
+      .read = [&](const InputLine& line) { return read_row(line, encoding, positions); },
+      .size = [](const tithe::Row& row) { return static_cast<std::size_t>(row.tokens().value()); },
+      .answer = [&](const tithe::Rows& rows) { return score_rows(pretrained.model, rows); },
+      .batch_size = settings.batch_tokens};
+  return answer_lines(command, settings.lines, session);
+}
+
+}  // namespace
+
+Command add_score(CLI::App& app) {
+  const auto settings = std::make_shared<Settings>();
+  CLI::App* command = app.add_subcommand("score", "Log-probabilities of completions");
+  command->footer(footer);
+  command->add_option("--model", settings->model, "Folder of the model")->required();
+  command->add_flag("--end-of-sequence", settings->end_of_sequence,
+                    "Score the end-of-sequence token behind a completion in text too");
+  command->add_option("--batch-tokens", settings->batch_tokens, "Tokens that go through the model at a time")
+      ->check(CLI::Range(1, 1 << 30))
+      ->capture_default_str();
+  add_threads_flag(*command, settings->threads);
+  add_line_flags(*command, settings->lines);
+  return {command, [settings](const Session& session) { return score(*settings, session); }};
+}
+
+}  // namespace program

@@ -1,0 +1,132 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tithe/budget/ledger.hpp"
+#include "tithe/budget/plan.hpp"
+#include "tithe/core/finding.hpp"
+#include "tithe/core/record.hpp"
+#include "tithe/train/identity.hpp"
+#include "tithe/train/run.hpp"
+
+/// Records of runs as JSON: what was asked, what was paid, what came of it, and on which machine.
+namespace tithe {
+
+/// Records keep the order in which a person reads them.
+using RecordJson = nlohmann::ordered_json;
+
+/// A step's figures under their names, at full precision, behind its `stage` and `step`: one line of metrics.jsonl.
+inline RecordJson to_json(const StepRecord& record) {
+  RecordJson json{{"stage", record.stage}, {"step", record.step}};
+  for (const Metric& metric : record.metrics) json[metric.name] = metric.value;
+  return json;
+}
+
+/// A held-out figure with the ends of its 95% interval.
+inline RecordJson to_json(const Estimate& estimate) {
+  return {{"name", estimate.name},
+          {"value", estimate.value},
+          {"low", estimate.low},
+          {"high", estimate.high},
+          {"samples", estimate.samples}};
+}
+
+/// An example that is not simply usable: where it stands, what became of it and why. `drawable` ones may be among the
+/// labels that were paid.
+inline RecordJson to_json(const Finding& finding, Stage stage) {
+  return {{"stage", name(stage)},
+          {"outcome", name(finding.outcome)},
+          {"file", finding.origin.file},
+          {"line", finding.origin.line},
+          {"id", finding.origin.id},
+          {"drawable", finding.drawable},
+          {"reason", finding.reason}};
+}
+
+/// What was planned, paid and left, in all and for each stage, and every example that was found not simply usable.
+///
+/// `spent` and `left` are in the budget's own unit: labels, or money.
+inline RecordJson to_json(const Ledger& ledger) {
+  const auto amount = [&](std::int64_t value) -> RecordJson {
+    if (ledger.budget().is_money()) return Money::from_parts(value).units();
+    return value;
+  };
+  RecordJson json{{"unit", ledger.budget().is_money() ? "money" : "examples"},
+                  {"budget", amount(ledger.budget().amount())},
+                  {"spent", amount(ledger.spent())},
+                  {"left", amount(ledger.left())},
+                  {"stages", RecordJson::object()},
+                  {"findings", RecordJson::array()}};
+  for (const Stage stage : {Stage::sft, Stage::preference}) {
+    RecordJson paid_as = RecordJson::object();
+    for (const Outcome outcome : {Outcome::usable, Outcome::truncated, Outcome::degenerate}) {
+      if (const auto count = ledger.paid(stage, outcome); count > Examples{}) paid_as[std::string{name(outcome)}] = count.value();
+    }
+    RecordJson found = RecordJson::object();
+    for (const Finding& finding : ledger.findings(stage)) {
+      RecordJson& count = found[std::string{name(finding.outcome)}];
+      count = count.is_null() ? 1 : count.get<std::int64_t>() + 1;
+      json["findings"].push_back(to_json(finding, stage));
+    }
+    json["stages"][std::string{name(stage)}] = {{"planned", ledger.planned(stage).value()},
+                                                {"paid", ledger.paid(stage).value()},
+                                                {"paid_as", std::move(paid_as)},
+                                                {"found", std::move(found)}};
+  }
+  return json;
+}
+
+/// What a slice of the plan came to. `first` and `last` are the figures of its first and its last step, where `steps`,
+/// the run's records, hold them.
+inline RecordJson to_json(const SliceReport& slice, std::size_t index, std::span<const StepRecord> steps) {
+  RecordJson json{{"stage", name(slice.stage)},
+                  {"labels", slice.labels.value()},
+                  {"rows", slice.training.rows},
+                  {"steps", slice.training.steps},
+                  {"steps_done", slice.training.steps_done},
+                  {"tokens", slice.training.tokens.value()},
+                  {"seconds", slice.training.seconds}};
+  const auto figures = [](const StepRecord& record) {
+    RecordJson metrics = RecordJson::object();
+    for (const Metric& metric : record.metrics) metrics[metric.name] = metric.value;
+    return metrics;
+  };
+  for (const StepRecord& record : steps) {
+    if (record.slice != static_cast<std::int64_t>(index)) continue;
+    if (!json.contains("first")) json["first"] = figures(record);
+    json["last"] = figures(record);
+  }
+  return json;
+}
+
+/// A run's record. `steps` are the records that its `on_step` got, as far as they were kept.
+inline RecordJson to_json(const RunReport& report, std::span<const StepRecord> steps = {}) {
+  RecordJson slices = RecordJson::array();
+  for (const SliceReport& slice : report.slices) slices.push_back(to_json(slice, slices.size(), steps));
+  const auto figures = [](const std::vector<Estimate>& estimates) {
+    RecordJson list = RecordJson::array();
+    for (const Estimate& estimate : estimates) list.push_back(to_json(estimate));
+    return list;
+  };
+  RecordJson machine = RecordJson::object();
+  for (const auto& [key, value] : report.fingerprint) machine[key] = value;
+  return {{"pipeline", report.pipeline},
+          {"seed", report.seed.value},
+          {"budget", to_json(report.ledger.budget())},
+          {"plan", to_json(report.ledger.plan())},
+          {"ledger", to_json(report.ledger)},
+          {"slices", std::move(slices)},
+          {"held_out", {{"before", figures(report.before)}, {"after", figures(report.after)}}},
+          {"train_seconds", report.train_seconds},
+          {"cancelled", report.cancelled},
+          {"resumed", report.resumed},
+          {"fingerprint", std::move(machine)}};
+}
+
+}  // namespace tithe
