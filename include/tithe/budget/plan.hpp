@@ -5,29 +5,13 @@
 #include <cstddef>
 #include <initializer_list>
 #include <span>
-#include <string_view>
 
 #include "tithe/core/error.hpp"
+#include "tithe/core/stage.hpp"
 #include "tithe/core/units.hpp"
 
 /// What will be bought and trained on, in which order.
 namespace tithe {
-
-/// The two ways of training that annotation is bought for.
-enum class Stage : std::uint8_t {
-  sft,         ///< supervised fine-tuning, on demonstrations
-  preference,  ///< preference tuning, on preference pairs or labelled completions
-};
-
-/// The field's name of a stage: "sft" or "preference".
-[[nodiscard]] constexpr std::string_view name(Stage stage) { return stage == Stage::sft ? "sft" : "preference"; }
-
-/// So many examples for one stage.
-struct Slice {
-  Stage stage = Stage::sft;
-  Examples count{};
-  friend constexpr bool operator==(const Slice&, const Slice&) = default;
-};
 
 /// An ordered list of slices. Stages may repeat; a slice of no examples is not kept.
 ///

@@ -14,13 +14,13 @@
 #include <utility>
 #include <vector>
 
-#include "tithe/budget/plan.hpp"
 #include "tithe/core/content_hash.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/example.hpp"
 #include "tithe/core/finding.hpp"
 #include "tithe/core/random.hpp"
 #include "tithe/core/sha256.hpp"
+#include "tithe/core/stage.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/data/dataset.hpp"

@@ -9,15 +9,16 @@
 
 #include "tithe/data/pack.hpp"
 #include "tithe/logprob/head.hpp"
-#include "tithe/model/concept.hpp"
 
 /// Log-probabilities of completions under a model: all that a loss or a reference ever sees of it.
 namespace tithe {
 
 /// log p of every predicted token, [predicted_tokens], float32 or wider, in the order of `rows.targets`.
-template <LanguageModel M>
+///
+/// A model (concept LanguageModel) gives hidden states and a head, or the logits of the predicted tokens.
+template <class M>
 at::Tensor token_logprobs(const M& model, const PackedRows& rows, const HeadOptions& options = {}) {
-  if constexpr (HiddenStateModel<M>) {
+  if constexpr (requires { model.hidden(rows), model.head(); }) {
     return head_logprobs(model.hidden(rows).index_select(0, rows.predecessors), model.head(), rows.targets, options);
   } else {
     const at::Tensor logits = model.completion_logits(rows);
