@@ -1,0 +1,264 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/gather.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tithe/core/error.hpp"
+#include "tithe/core/random.hpp"
+#include "tithe/core/units.hpp"
+#include "tithe/data/row.hpp"
+#include "tithe/model/cache.hpp"
+#include "tithe/model/concept.hpp"
+#include "tithe/model/sampling.hpp"
+
+/// Completions from a model.
+namespace tithe {
+
+/// Token ids to text.
+using Decoding = std::function<std::string(std::span<const std::int64_t>)>;
+
+/// How completions are generated, and where they end.
+struct GenerationOptions {
+  Sampling sampling{};
+  Tokens max_new_tokens{256};
+  /// Any of these ends a completion, and is its last token.
+  TokenIds stop_ids{};
+  /// Any of these in the completion's text ends it; needs `decode`.
+  std::vector<std::string> stop_strings{};
+  Decoding decode{};
+  /// What is chosen for a prompt is a function of the seed, the prompt's index and the token's: neither of the other
+  /// prompts nor of the batches (but for the rounding of the model's own sums, which may differ in the last digit).
+  Seed seed{};
+  /// The index of the first prompt, where one list is generated in parts.
+  std::uint64_t first_index = 0;
+  /// Of a prompt and its completion together; 0 for as many positions as the model has.
+  Tokens max_length{0};
+  /// Completions that grow side by side.
+  std::int64_t batch_size = 64;
+  /// Checked before every token.
+  std::stop_token stop{};
+
+  /// Throws OptionError for what is out of range or does not go together.
+  void validate() const {
+    sampling.validate();
+    const auto require = [](bool holds, std::string required, std::string found, std::string fix) {
+      if (!holds)
+        throw OptionError{{"GenerationOptions", std::move(required), std::move(found), std::move(fix)}};
+    };
+    require(max_new_tokens >= Tokens{}, "max_new_tokens of 0 or more", std::to_string(max_new_tokens.value()),
+            {});
+    require(max_length >= Tokens{}, "a max_length of 0 or more", std::to_string(max_length.value()), {});
+    require(batch_size > 0, "a positive batch_size", std::to_string(batch_size), {});
+    require(stop_strings.empty() || decode, "decode, since stop_strings are text", "none",
+            "Let it call the tokenizer's decode");
+    require(std::ranges::find(stop_strings, "") == stop_strings.end(),
+            "stop_strings of at least one character", "an empty one", "Leave it out");
+  }
+};
+
+/// Why a completion ends where it does.
+enum class FinishReason : std::uint8_t {
+  stop_id,      ///< the model chose a stop id, such as the end of sequence
+  stop_string,  ///< a stop string stood in the text
+  length,       ///< max_new_tokens, or the end of the model's positions
+  cancelled,    ///< the stop token asked for it
+};
+
+/// One completion.
+struct Generation {
+  /// As the model chose them: with the stop id that ended it, or up to the token that completed a stop string.
+  TokenIds ids{};
+  /// log p of each under the model itself: at temperature 1, before top_p.
+  std::vector<double> logprobs{};
+  /// What `decode` makes of the ids, without stop id and stop string; empty if there is no `decode`.
+  std::string text{};
+  FinishReason finish = FinishReason::length;
+
+  [[nodiscard]] double logprob() const { return std::accumulate(logprobs.begin(), logprobs.end(), 0.0); }
+};
+
+namespace detail {
+
+/// One batch of prompts on its way.
+template <LanguageModel M>
+class GeneratingBatch {
+ public:
+  GeneratingBatch(std::span<const TokenIds> prompts, const GenerationOptions& options,
+                  std::int64_t max_length, std::vector<Generation>& results)
+      : prompts_{prompts}, options_{options}, max_length_{max_length}, results_{results} {}
+
+  /// Generates for the prompts of these indices.
+  void run(const M& model, std::span<const std::size_t> indices) {
+    std::vector<const TokenIds*> prompts;
+    std::int64_t room = 0;
+    for (const std::size_t index : indices) {
+      if (room_for(index) == 0) continue;
+      live_.push_back(index);
+      prompts.push_back(&prompts_[index]);
+      room = std::max(room, room_for(index));
+    }
+    if (live_.empty()) return;
+    if (options_.stop.stop_requested()) return cancel();
+    constexpr std::int64_t reserve =
+        128;  // most answers are shorter; what is not written costs address space alone
+    at::Tensor logits = sequences_.begin(model, prompts, std::min(room, reserve));
+    for (std::uint64_t step = 0;; ++step) {
+      const TokenIds tokens = take_tokens(logits, step);
+      if (tokens.empty()) return;
+      if (options_.stop.stop_requested()) return cancel();
+      logits = sequences_.append(model, tokens);
+    }
+  }
+
+ private:
+  [[nodiscard]] std::int64_t room_for(std::size_t index) const {
+    return std::min(options_.max_new_tokens.value(), max_length_ - std::ssize(prompts_[index]));
+  }
+
+  /// Chooses a token for every live prompt, drops those that it finishes, and gives the tokens of the others.
+  TokenIds take_tokens(const at::Tensor& logits, std::uint64_t step) {
+    std::vector<double> uniforms;
+    for (const std::size_t index : live_) {
+      uniforms.push_back(SplitMix64{derive(options_.seed, {options_.first_index + index, step})}.uniform());
+    }
+    const at::Tensor chosen = choose_tokens(logits, options_.sampling, at::tensor(uniforms, at::kDouble));
+    const auto wide = at::promote_types(logits.scalar_type(), at::kFloat);
+    const at::Tensor logprobs =
+        logits.log_softmax(1, wide).gather(1, chosen.unsqueeze(1)).squeeze(1).to(at::kDouble).contiguous();
+    const auto* token = chosen.const_data_ptr<std::int64_t>();
+    const auto* logprob = logprobs.const_data_ptr<double>();
+
+    TokenIds tokens{token, token + live_.size()};
+    for (std::size_t place = live_.size(); place-- > 0;) {  // backwards: the last takes a dropped one's place
+      if (!std::isfinite(logprob[place])) fail_not_finite(live_[place]);
+      Generation& result = results_[live_[place]];
+      result.ids.push_back(token[place]);
+      result.logprobs.push_back(logprob[place]);
+      if (!finish(result, room_for(live_[place]))) continue;
+      sequences_.remove(place);
+      live_[place] = live_.back();
+      live_.pop_back();
+      tokens[place] = tokens.back();
+      tokens.pop_back();
+    }
+    return tokens;
+  }
+
+  /// Whether a completion ends with its newest token; if so, says why and gives it its text.
+  bool finish(Generation& result, std::int64_t room) const {
+    const std::span<const std::int64_t> ids{result.ids};
+    if (std::ranges::find(options_.stop_ids, ids.back()) != options_.stop_ids.end()) {
+      return end(result, FinishReason::stop_id, text_of(ids.first(ids.size() - 1)));
+    }
+    if (!options_.stop_strings.empty()) {
+      std::string text = text_of(ids);
+      std::size_t cut = text.npos;
+      for (const std::string& stop : options_.stop_strings) cut = std::min(cut, text.find(stop));
+      if (cut != text.npos) return end(result, FinishReason::stop_string, text.substr(0, cut));
+    }
+    return std::ssize(ids) >= room && end(result, FinishReason::length, text_of(ids));
+  }
+
+  static bool end(Generation& result, FinishReason reason, std::string text) {
+    result.finish = reason;
+    result.text = std::move(text);
+    return true;
+  }
+  [[nodiscard]] std::string text_of(std::span<const std::int64_t> ids) const {
+    return options_.decode ? options_.decode(ids) : std::string{};
+  }
+  void cancel() {
+    for (const std::size_t index : live_)
+      end(results_[index], FinishReason::cancelled, text_of(results_[index].ids));
+  }
+  [[noreturn]] void fail_not_finite(std::size_t index) const {
+    const std::string row = "prompt " + std::to_string(options_.first_index + index);
+    throw NonFiniteError{{.who = "generate",
+                          .required = "finite logits",
+                          .found = "NaN or infinity after " + row,
+                          .fix = "Check the model's weights"},
+                         {row}};
+  }
+
+  std::span<const TokenIds> prompts_;
+  const GenerationOptions& options_;
+  std::int64_t max_length_;
+  std::vector<Generation>& results_;
+  decltype(no_sequences<M>()) sequences_ = no_sequences<M>();
+  std::vector<std::size_t> live_{};  ///< indices of prompts, in the order of `sequences_`
+};
+
+/// Throws ShapeError for a prompt without tokens or that leaves no position, or with an id that the model lacks.
+template <LanguageModel M>
+void require_prompts(const M& model, std::span<const TokenIds> prompts, std::int64_t max_length) {
+  const auto fail = [](std::size_t index, std::string required, std::string found, std::string fix) {
+    throw ShapeError{{.who = "generate",
+                      .required = std::move(required) + " in prompt " + std::to_string(index),
+                      .found = std::move(found),
+                      .fix = std::move(fix)}};
+  };
+  std::int64_t vocabulary = std::numeric_limits<std::int64_t>::max();
+  if constexpr (HiddenStateModel<M>) vocabulary = at::Tensor{model.head()}.size(0);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    if (prompts[i].empty())
+      fail(i, "at least one token", "none", "Begin it with the beginning-of-sequence token");
+    if (std::ssize(prompts[i]) >= max_length) {
+      fail(i, "fewer than " + std::to_string(max_length) + " tokens", std::to_string(prompts[i].size()),
+           "Shorten it");
+    }
+    for (const std::int64_t id : prompts[i]) {
+      if (id < 0 || id >= vocabulary) {
+        fail(i, "ids from 0 to " + std::to_string(vocabulary - 1), std::to_string(id),
+             "Use the tokenizer that belongs to the model");
+      }
+    }
+  }
+}
+
+}  // namespace detail
+
+/// Completes every prompt; results come in their order. Batches are made of prompts of like length, a finished
+/// completion makes room at once, and keys and values are kept where the model can (CacheableModel).
+///
+/// Throws OptionError for options, ShapeError for prompts that cannot be, and NonFiniteError for a model that gives no
+/// probabilities.
+template <LanguageModel M>
+std::vector<Generation> generate(const M& model, std::span<const TokenIds> prompts,
+                                 const GenerationOptions& options) {
+  options.validate();
+  std::int64_t max_length = std::numeric_limits<std::int64_t>::max();
+  if (options.max_length > Tokens{}) max_length = options.max_length.value();
+  if constexpr (CacheableModel<M>) max_length = std::min(max_length, model.config().max_position_embeddings);
+  detail::require_prompts(model, prompts, max_length);
+
+  const at::NoGradGuard no_grad;
+  std::vector<std::size_t> order(prompts.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [&](std::size_t index) { return prompts[index].size(); });
+  std::vector<Generation> results(prompts.size());
+  const auto batch_size = static_cast<std::size_t>(options.batch_size);
+  for (std::size_t first = 0; first < order.size(); first += batch_size) {
+    const std::span batch = std::span{order}.subspan(first, std::min(batch_size, order.size() - first));
+    detail::GeneratingBatch<M>{prompts, options, max_length, results}.run(model, batch);
+  }
+  return results;
+}
+
+}  // namespace tithe
