@@ -6,7 +6,7 @@ namespace tithe::planted {
 
 int counter = 0;
 
-int next() {
+inline int next() {
   static int calls = 0;
   return ++calls + ++counter;
 }
