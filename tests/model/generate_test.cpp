@@ -34,7 +34,7 @@ static_assert(CacheableModel<Decoder> && !CacheableModel<Uncached> && LanguageMo
 
 Decoder long_decoder() {
   DecoderConfig config = small_config();
-  config.max_position_embeddings = 400;
+  config.max_position_embeddings = 180;
   return random_decoder(config, 3);
 }
 
@@ -89,11 +89,11 @@ CATCH_TEST_CASE("a cache grows past what it reserved, up to the model's last pos
   const GenerationOptions options{.max_new_tokens = Tokens{1000}, .seed = Seed{2}};
   const std::vector<Generation> cached = generate(model, prompts, options);
   for (std::size_t i = 0; i < prompts.size(); ++i) {
-    CATCH_CHECK(cached[i].ids.size() + prompts[i].size() == 400);
+    CATCH_CHECK(cached[i].ids.size() + prompts[i].size() == 180);
     CATCH_CHECK(cached[i].finish == FinishReason::length);
   }
   GenerationOptions uncached = options;
-  uncached.max_length = Tokens{400};  // of which an unknown model says nothing
+  uncached.max_length = Tokens{180};  // of which an unknown model says nothing
   check_equal(cached, generate(Uncached{model}, prompts, uncached));
 }
 

@@ -1,0 +1,142 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tithe/core/error.hpp"
+#include "tithe/data/pack.hpp"
+#include "tithe/model/concept.hpp"
+
+/// A user's own module as a language model.
+namespace tithe {
+
+class PaddedModel;
+
+/// What is asked of a module that knows nothing of packed rows.
+struct PaddedModelParts {
+  /// Ids [B, L], int64, padded at the end, to logits [B, L, vocabulary]. It must be causal: what stands behind a token
+  /// must not change its logits; then padding needs no mask.
+  std::function<at::Tensor(const at::Tensor& ids)> logits{};
+  /// Every tensor that decides the logits, by name, buffers too; those that require a gradient are trained.
+  NamedTensors weights{};
+  /// The parts of a copy that shares no tensor with this one, for frozen references; may be left out.
+  std::function<PaddedModelParts()> copy{};
+  /// The id that padding has.
+  std::int64_t padding_id = 0;
+};
+
+/// A LanguageModel around a module that maps padded ids to logits. Each completion is a sequence of its own, behind its
+/// prompt, so that the module computes a prompt once for each of its completions. The numbers are those of packed rows;
+/// memory and time are those of [B, L, vocabulary] logits. A handle, as the module is: copies share its weights.
+class PaddedModel {
+ public:
+  /// Throws OptionError if there is no `logits`.
+  explicit PaddedModel(PaddedModelParts parts)
+      : parts_{std::make_shared<const PaddedModelParts>(std::move(parts))} {
+    if (!parts_->logits) {
+      throw OptionError{{.who = "PaddedModel",
+                         .required = "a function from ids to logits",
+                         .found = "none",
+                         .fix = "Set PaddedModelParts::logits"}};
+    }
+  }
+
+  [[nodiscard]] NamedTensors parameters() const {
+    NamedTensors leaves = parts_->weights;
+    std::erase_if(leaves, [](const NamedTensor& leaf) { return !leaf.tensor.requires_grad(); });
+    return leaves;
+  }
+  [[nodiscard]] NamedTensors weights() const {
+    NamedTensors all = parts_->weights;
+    for (NamedTensor& weight : all) weight.tensor = weight.tensor.detach();
+    return all;
+  }
+
+  /// A model of its own with the same weights, none of which requires a gradient. Throws OptionError if there is no
+  /// `copy`.
+  [[nodiscard]] PaddedModel frozen_copy() const {
+    if (!parts_->copy) {
+      throw OptionError{
+          {.who = "PaddedModel::frozen_copy",
+           .required = "a function that copies the module, since a reference is a frozen copy of it",
+           .found = "none",
+           .fix = "Set PaddedModelParts::copy, or use a loss without a reference"}};
+    }
+    PaddedModelParts copy = parts_->copy();
+    for (const NamedTensor& weight : copy.weights) weight.tensor.requires_grad_(false);
+    return PaddedModel{std::move(copy)};
+  }
+
+  /// Logits of the predicted tokens, [predicted_tokens, vocabulary]. Throws ShapeError if the module's have another
+  /// shape.
+  [[nodiscard]] at::Tensor completion_logits(const PackedRows& rows) const {
+    const Unrolled unrolled = unroll(rows);
+    const at::Tensor logits = parts_->logits(unrolled.ids);
+    if (logits.dim() != 3 || logits.size(0) != unrolled.ids.size(0) ||
+        logits.size(1) != unrolled.ids.size(1)) {
+      throw ShapeError{{.who = "PaddedModel",
+                        .required = "logits of shape [" + std::to_string(unrolled.ids.size(0)) + ", " +
+                                    std::to_string(unrolled.ids.size(1)) + ", vocabulary]",
+                        .found = c10::str(logits.sizes()),
+                        .fix = "Return one row of logits for every id"}};
+    }
+    return logits.flatten(0, 1).index_select(0, unrolled.predecessors);
+  }
+
+ private:
+  /// Every completion behind its prompt, a sequence each.
+  struct Unrolled {
+    at::Tensor ids;           ///< [B, L]
+    at::Tensor predecessors;  ///< [predicted_tokens]: of each predicted token, into B · L
+  };
+
+  [[nodiscard]] Unrolled unroll(const PackedRows& rows) const {
+    struct Sequence {
+      std::int64_t prompt, prompt_length, completion,
+          completion_length;  // where in the packed tokens, and how many
+    };
+    std::vector<Sequence> sequences;
+    std::int64_t longest = 1;
+    for (const RowExtent& row : rows.extents) {
+      std::int64_t begin = row.start + row.prompt;
+      for (const std::int64_t length : row.completions) {
+        sequences.push_back({row.start, row.prompt, begin, length});
+        longest = std::max(longest, row.prompt + length);
+        begin += length;
+      }
+    }
+    // Without any completion the module still says how large its vocabulary is.
+    const std::int64_t count = std::max<std::int64_t>(1, std::ssize(sequences));
+    Unrolled unrolled{at::full({count, longest}, parts_->padding_id, at::kLong), {}};
+    auto* id = unrolled.ids.mutable_data_ptr<std::int64_t>();
+    const auto* token = rows.tokens.const_data_ptr<std::int64_t>();
+    std::vector<std::int64_t> predecessors;
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+      const Sequence& one = sequences[i];
+      const std::int64_t start = static_cast<std::int64_t>(i) * longest;
+      std::copy_n(token + one.prompt, one.prompt_length, id + start);
+      std::copy_n(token + one.completion, one.completion_length, id + start + one.prompt_length);
+      for (std::int64_t j = 0; j < rows.completion_lengths[i]; ++j) {
+        predecessors.push_back(start + one.prompt_length - 1 + j);
+      }
+    }
+    unrolled.predecessors = at::tensor(predecessors, at::kLong);
+    return unrolled;
+  }
+
+  std::shared_ptr<const PaddedModelParts> parts_;
+};
+
+static_assert(LanguageModel<PaddedModel> && CopyableModel<PaddedModel>);
+
+}  // namespace tithe

@@ -1,0 +1,197 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include "tithe/model/pretrained.hpp"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "random_model.hpp"
+#include "test.hpp"
+#include "third_party_data.hpp"
+#include "tithe/logprob/logprobs.hpp"
+
+namespace {
+
+using namespace tithe;
+using namespace tithe::test;
+
+/// A folder that is gone when the test is over.
+struct TemporaryFolder {
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("tithe-pretrained-" + std::to_string(::getpid()));
+  TemporaryFolder() { std::filesystem::create_directories(path); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() { std::filesystem::remove_all(path); }
+};
+
+DecoderConfig config_of(bool tied) {
+  DecoderConfig config = small_config();
+  config.qkv_bias = false;
+  config.tie_word_embeddings = tied;
+  config.bos_token_id = 1;
+  config.eos_token_ids = {2};
+  return config;
+}
+
+std::string content(const std::filesystem::path& path) {
+  std::ifstream file{path, std::ios::binary};
+  return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+/// Writes a folder whose tensors were changed, and gives what loading it says.
+std::string refusal(const std::function<void(NamedTensors&)>& change, bool tied = false) {
+  const TemporaryFolder folder;
+  const Decoder model = random_decoder(config_of(tied), 1, at::kFloat);
+  write_config(folder.path / "config.json", model.config());
+  NamedTensors tensors = model.weights();
+  change(tensors);
+  write_safetensors(folder.path / "model.safetensors", tensors);
+  try {
+    load_decoder(folder.path);
+  } catch (const ModelFileError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+NamedTensor& named(NamedTensors& tensors, std::string_view name) {
+  return *std::ranges::find(tensors, name, &NamedTensor::name);
+}
+
+}  // namespace
+
+CATCH_TEST_CASE("a decoder is read as it was written", "[model]") {
+  const bool tied = GENERATE(false, true);
+  const TemporaryFolder folder;
+  const Decoder model = random_decoder(config_of(tied), 1, at::kFloat);
+  write_config(folder.path / "config.json", model.config());
+  write_safetensors(folder.path / "model.safetensors", model.weights());
+  const Decoder read = load_decoder(folder.path);
+  CATCH_CHECK(read.config() == model.config());
+  CATCH_CHECK(read.parameters().size() == model.parameters().size());  // all of them are trained
+  const at::NoGradGuard no_grad;
+  const PackedRows packed = pack(random_rows(5, 1));
+  CATCH_CHECK(distance(token_logprobs(read, packed), token_logprobs(model, packed)) == 0);
+
+  const Decoder wide = load_decoder(folder.path, {.dtype = at::kDouble});
+  CATCH_CHECK(wide.dtype() == at::kDouble);
+  // Float32 rounds at 6e-8; two layers and a head amplify it somewhat.
+  CATCH_CHECK(distance(token_logprobs(wide, packed), token_logprobs(model, packed).to(at::kDouble)) < 1e-4);
+}
+
+CATCH_TEST_CASE("everything wrong with a file's tensors is said at once", "[model]") {
+  CATCH_CHECK(refusal([](NamedTensors&) {}) == "accepted");
+  const std::string all = refusal([](NamedTensors& tensors) {
+    std::erase_if(tensors, [](const NamedTensor& one) {
+      return one.name == "model.norm.weight" || one.name == "model.layers.1.mlp.up_proj.weight";
+    });
+    named(tensors, "model.layers.0.self_attn.k_proj.weight").tensor = at::full({16, 12}, 0.5);
+    named(tensors, "model.layers.0.input_layernorm.weight").tensor = at::full({16}, 1, at::kLong);
+    tensors.push_back({"model.layers.7.mlp.up_proj.weight", at::full({2}, 1.0)});
+  });
+  for (const char* part :
+       {"no \"model.norm.weight\"", "no \"model.layers.1.mlp.up_proj.weight\"",
+        "\"model.layers.0.self_attn.k_proj.weight\" of shape [16, 12] instead of [12, 16]",
+        "\"model.layers.0.input_layernorm.weight\" of dtype I64",
+        "\"model.layers.7.mlp.up_proj.weight\", which the model has no place for", "model.safetensors"}) {
+    CATCH_CAPTURE(all, part);
+    CATCH_CHECK(contains(all, part));
+  }
+}
+
+CATCH_TEST_CASE("weights that are not finite are refused", "[model]") {
+  for (const double value :
+       {std::numeric_limits<double>::quiet_NaN(), -std::numeric_limits<double>::infinity()}) {
+    const std::string found = refusal([&](NamedTensors& tensors) {
+      at::Tensor& weight = named(tensors, "model.layers.1.mlp.down_proj.weight").tensor;
+      weight = weight.clone();
+      weight.view({-1})[37].fill_(value);
+    });
+    CATCH_CHECK(contains(found,
+                         "\"model.layers.1.mlp.down_proj.weight\": SafetensorsFile needs finite values, but "
+                         "found NaN or infinity as element 37"));
+  }
+}
+
+CATCH_TEST_CASE("a tied head may stand in the file if it is the embeddings", "[model]") {
+  const auto add_head = [](double difference) {
+    return [difference](NamedTensors& tensors) {
+      tensors.push_back({"lm_head.weight", tensors.front().tensor + difference});
+    };
+  };
+  CATCH_CHECK(refusal(add_head(0), true) == "accepted");
+  CATCH_CHECK(contains(refusal(add_head(0.1), true), "\"lm_head.weight\", which the model has no place for"));
+  CATCH_CHECK(refusal([](NamedTensors& tensors) {
+                tensors.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", at::full({3}, 1.0)});
+              }) == "accepted");
+}
+
+CATCH_TEST_CASE("files that are missing are named", "[model]") {
+  const TemporaryFolder folder;
+  const auto loading = [&] { load_decoder(folder.path); };
+  CATCH_CHECK(contains(thrown<ModelFileError>(loading).what(), "config.json"));
+  write_config(folder.path / "config.json", config_of(true));
+  CATCH_CHECK(contains(thrown<ModelFileError>(loading).what(), "model.safetensors"));
+  CATCH_CHECK(
+      contains(thrown<ModelFileError>([&] { load_pretrained(folder.path); }).what(), "tokenizer.json"));
+}
+
+CATCH_TEST_CASE("stories260k gives the expected logits", "[model][third-party]") {
+  const auto folder = third_party_data("stories260k");
+  if (!folder) return;
+  const Pretrained pretrained = load_pretrained(*folder);
+  const auto expected = nlohmann::json::parse(std::ifstream{*folder / "expected.json"});
+  const at::NoGradGuard no_grad;
+  TokenIds completion = expected["greedy_ids"];
+  completion.erase(completion.begin());
+  const PackedRows packed = pack(Rows{{.prompt = {1}, .completions = {completion}}});
+  const at::Tensor logits = pretrained.model.hidden(packed).matmul(pretrained.model.head().t());
+  const std::int64_t last = std::ssize(completion);  // the last token is not fed, so its logits take one more
+  const PackedRows whole = pack(Rows{{.prompt = expected["greedy_ids"].get<TokenIds>(), .completions = {}}});
+  const at::Tensor final_logits = pretrained.model.hidden(whole)[last].matmul(pretrained.model.head().t());
+  const auto check = [&](const at::Tensor& found, const char* name) {
+    const auto values = expected[name].get<std::vector<double>>();
+    CATCH_CAPTURE(name);
+    // Float32 logits of up to 10 after five layers, held against another float32 program.
+    CATCH_CHECK(distance(found.narrow(0, 0, 16).to(at::kDouble), at::tensor(values, at::kDouble)) < 1e-4);
+  };
+  check(logits[0], "logits_after_bos_first16");
+  check(logits[10], "logits_pos10_first16");
+  check(final_logits, "logits_last_first16");
+  CATCH_CHECK(token_logprobs(pretrained.model, packed).sum().item<double>() ==
+              Approx(expected["seq_logprob_sum"].get<double>()).margin(1e-3).epsilon(0));
+}
+
+CATCH_TEST_CASE("stories260k survives being saved", "[model][third-party]") {
+  const auto source = third_party_data("stories260k");
+  if (!source) return;
+  const Pretrained pretrained = load_pretrained(*source);
+  CATCH_CHECK(pretrained.end_of_sequence_ids() == TokenIds{2});
+  CATCH_CHECK(pretrained.positions() == Tokens{512});
+  const Encoding encoding = pretrained.encoding();
+  CATCH_CHECK(encoding.vocabulary_size == 512);
+  CATCH_CHECK(encoding.end_of_sequence == 2);
+  CATCH_CHECK(encoding.prompt("One").front() == 1);
+  CATCH_CHECK(encoding.completion("One").front() != 1);
+  CATCH_CHECK(encoding.completion("</s>").front() != 2);  // a user's text ends nothing
+
+  const TemporaryFolder folder;
+  save_pretrained(folder.path / "model", pretrained);
+  const Pretrained again = load_pretrained(folder.path / "model");
+  CATCH_CHECK(again.model.config() == pretrained.model.config());
+  CATCH_CHECK(content(folder.path / "model" / "tokenizer.json") == content(*source / "tokenizer.json"));
+  const NamedTensors before = pretrained.model.weights();
+  const NamedTensors after = again.model.weights();
+  for (std::size_t i = 0; i < before.size(); ++i)
+    CATCH_CHECK(distance(after[i].tensor, before[i].tensor) == 0);
+}
