@@ -170,6 +170,7 @@ int answer_lines(const LineCommand<Item>& command, const LineOptions& options, c
       }
     }
     const std::vector<OutputJson> answers = items.empty() ? std::vector<OutputJson>{} : command.answer(items);
+    if (session.stop.stop_requested()) break;  // what was not finished is not answered
     std::size_t place = 0;
     for (const LineBatch::Slot& slot : batch.slots) {
       OutputJson line = OutputJson::object();

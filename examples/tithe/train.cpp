@@ -1,0 +1,303 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include "train.hpp"
+
+#include <array>
+#include <csignal>
+#include <iostream>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "progress.hpp"
+#include "run_folder.hpp"
+#include "tithe/core/content_hash.hpp"
+#include "tithe/evaluate/held_out.hpp"
+#include "tithe/loss/dpo.hpp"
+#include "tithe/loss/kto.hpp"
+#include "tithe/pipeline.hpp"
+#include "tithe/reference/frozen_sft.hpp"
+#include "tithe/report/table.hpp"
+#include "tithe/schedule/sft_fraction.hpp"
+#include "tithe/study/record.hpp"
+#include "torch_setup.hpp"
+
+namespace program {
+namespace {
+
+using tithe::Dataset;
+using tithe::RunReport;
+using tithe::Stage;
+
+/// The policies that the flags name, with their numbers, and a pipeline of them run.
+RunReport fit(const TrainSettings& settings, const tithe::Pretrained& pretrained, const Dataset& data,
+              const tithe::RunOptions& options) {
+  const auto run = [&](const auto& loss) {
+    const auto policies =
+        tithe::compose(tithe::SftFraction<tithe::dynamic>{settings.sft_fraction}, loss, tithe::FrozenSft{});
+    tithe::PipelineTrainer<std::remove_const_t<decltype(policies)>, tithe::Decoder> trainer{pretrained, policies};
+    return trainer.fit(data, settings.the_budget(), options);
+  };
+  if (settings.loss == LossName::kto) {
+    return run(tithe::Kto<tithe::dynamic, tithe::dynamic, tithe::dynamic>{
+        settings.beta, settings.desirable_weight, settings.undesirable_weight});
+  }
+  return run(tithe::Dpo<tithe::dynamic>{settings.beta});
+}
+
+/// Throws DataError for the first example of a kind that a flag's files are not for.
+template <class Example>
+void refuse(const std::vector<Example>& examples, const std::string& flag, const char* required, const char* kind) {
+  if (examples.empty()) return;
+  const tithe::Origin& origin = examples.front().origin;
+  throw tithe::DataError{{flag, required, kind, "Give the file to the flag for its kind"},
+                         tithe::Location{.file = origin.file, .line = static_cast<std::size_t>(origin.line)}};
+}
+
+/// The examples that the plan needs. A file for a stage without labels is not even opened.
+Dataset read_training_data(const TrainSettings& settings, const tithe::Plan& plan) {
+  const auto labels = [&](Stage stage) { return plan.count(stage).value(); };
+  const auto require = [&](Stage stage, bool given, const std::string& flag, const std::string& otherwise) {
+    if (labels(stage) == 0 || given) return;
+    throw UsageError{"the plan has " + std::to_string(labels(stage)) + " labels for the " +
+                     std::string{tithe::name(stage)} + " stage, but no file: give " + flag + ", or " + otherwise};
+  };
+  require(Stage::sft, !settings.demonstrations.empty(), "--demonstrations", "--sft-fraction 0");
+  require(Stage::preference, !settings.preferences.empty(), "--preferences", "--sft-fraction 1");
+
+  Dataset data;
+  if (labels(Stage::sft) > 0) {
+    data = tithe::read_jsonl(settings.demonstrations);
+    const char* required = "demonstrations: a prompt with a completion";
+    refuse(data.preferences, "--demonstrations", required, "a preference pair");
+    refuse(data.labeled, "--demonstrations", required, "a completion with a label");
+  }
+  if (labels(Stage::preference) > 0) {
+    Dataset preferences = tithe::read_jsonl(settings.preferences);
+    refuse(preferences.demonstrations, "--preferences", "preference pairs, or completions with a label",
+           "a demonstration");
+    data.preferences = std::move(preferences.preferences);
+    data.labeled = std::move(preferences.labeled);
+  }
+  return data;
+}
+
+/// How many held-out prompts stand in the training data too, word for word.
+std::size_t shared_prompts(const Dataset& training, const Dataset& held_out) {
+  std::set<tithe::Digest> seen;
+  std::set<tithe::Digest> shared;
+  const auto each = [](const Dataset& data, const auto& use) {
+    for (const auto& example : data.demonstrations) use(tithe::content_hash(example.prompt));
+    for (const auto& example : data.preferences) use(tithe::content_hash(example.prompt));
+    for (const auto& example : data.labeled) use(tithe::content_hash(example.prompt));
+  };
+  each(training, [&](const tithe::Digest& prompt) { seen.insert(prompt); });
+  each(held_out, [&](const tithe::Digest& prompt) {
+    if (seen.contains(prompt)) shared.insert(prompt);
+  });
+  return shared.size();
+}
+
+/// "plan: 20 labels for sft, 180 for preference; found 53 too_long for preference"
+std::string plan_text(const tithe::Ledger& ledger) {
+  std::string text = "plan: ";
+  for (const tithe::Slice& slice : ledger.plan()) {
+    if (!text.ends_with(' ')) text += ", ";
+    text += std::to_string(slice.count.value()) + " labels for " + std::string{tithe::name(slice.stage)};
+  }
+  if (ledger.plan().empty()) text += "nothing";
+  std::string separator = "; found ";
+  for (const Stage stage : {Stage::sft, Stage::preference}) {
+    std::map<tithe::Outcome, std::size_t> found;
+    for (const tithe::Finding& finding : ledger.findings(stage)) ++found[finding.outcome];
+    for (const auto& [outcome, count] : found) {
+      text += separator + std::to_string(count) + ' ' + std::string{tithe::name(outcome)} + " for " +
+              std::string{tithe::name(stage)};
+      separator = ", ";
+    }
+  }
+  return text;
+}
+
+/// "preference 12/40  loss 0.6931  rewards/margins 0.012  3.1 s left in the stage"
+std::string step_text(const tithe::StepRecord& record, double seconds_a_step) {
+  std::string text = record.stage + ' ' + std::to_string(record.step) + '/' + std::to_string(record.steps);
+  for (const char* figure : {"loss", "rewards/margins", "kl", "grad_norm"}) {
+    const double value = record.at(figure);
+    if (value == value) text += std::string{"  "} + figure + ' ' + figure_text(value);  // NaN: the step has no such
+  }
+  return text + "  " + duration_text(seconds_a_step * static_cast<double>(record.steps - record.step)) +
+         " left in the stage";
+}
+
+/// A resumed run reports what it did itself; the metrics know the rest.
+void complete(RunReport& report, const std::vector<tithe::StepRecord>& steps) {
+  const tithe::Plan& plan = report.ledger.plan();
+  std::vector<tithe::SliceReport> whole;
+  const std::size_t missing = plan.size() - report.slices.size();
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    tithe::SliceReport slice;
+    if (i < missing) {
+      slice = {.stage = plan[i].stage, .labels = plan[i].count, .training = {.rows = plan[i].count.value()}};
+    } else {
+      slice = report.slices[i - missing];
+    }
+    slice.training.tokens = {};
+    slice.training.seconds = 0;
+    slice.training.steps_done = 0;
+    for (const tithe::StepRecord& record : steps) {
+      if (record.slice != static_cast<std::int64_t>(i)) continue;
+      ++slice.training.steps_done;
+      slice.training.tokens += tithe::Tokens{static_cast<std::int64_t>(record.at("tokens"))};
+      slice.training.seconds += record.at("step_seconds");
+    }
+    if (i < missing) slice.training.steps = slice.training.steps_done;
+    whole.push_back(slice);
+  }
+  report.slices = std::move(whole);
+  report.train_seconds = 0;
+  for (const tithe::SliceReport& slice : report.slices) report.train_seconds += slice.training.seconds;
+}
+
+tithe::RecordJson settings_json(const TrainSettings& settings) {
+  const auto paths = [](const std::vector<std::filesystem::path>& list) {
+    std::vector<std::string> names;
+    for (const auto& path : list) names.push_back(path.string());
+    return names;
+  };
+  constexpr std::array too_long{"error", "drop", "truncate"};
+  const tithe::RunOptions& run = settings.run;
+  return {{"model", settings.model.string()},
+          {"demonstrations", paths(settings.demonstrations)},
+          {"preferences", paths(settings.preferences)},
+          {"eval", paths(settings.held_out)},
+          {"sft_fraction", settings.sft_fraction},
+          {"loss", settings.loss == LossName::kto ? "kto" : "dpo"},
+          {"beta", settings.beta},
+          {"order", run.order == tithe::Order::file ? "file" : "shuffled"},
+          {"max_length", run.max_length.value()},
+          {"too_long", too_long[static_cast<std::size_t>(run.too_long)]},
+          {"keep_degenerate", run.keep_degenerate},
+          {"sft", tithe::to_json(run.sft)},
+          {"preference", tithe::to_json(run.preference)}};
+}
+
+tithe::RecordJson memory_json(const MemoryUse& after_load, const MemoryUse& at_end) {
+  const auto bytes = [](const std::optional<std::int64_t>& value) -> tithe::RecordJson {
+    return value ? tithe::RecordJson(*value) : tithe::RecordJson(nullptr);
+  };
+  return {{"resident_after_load_bytes", bytes(after_load.resident)}, {"peak_resident_bytes", bytes(at_end.peak)}};
+}
+
+/// What a person wants to see at the end.
+std::string summary(const RunReport& report, const std::vector<tithe::StepRecord>& steps) {
+  using tithe::Align;
+  tithe::Table stages{{{"stage", Align::left}, {"labels"}, {"steps"}, {"tokens"}, {"seconds"}, {"first loss"}, {"last loss"}}};
+  for (std::size_t i = 0; i < report.slices.size(); ++i) {
+    const tithe::SliceReport& slice = report.slices[i];
+    std::string first, last;
+    for (const tithe::StepRecord& record : steps) {
+      if (record.slice != static_cast<std::int64_t>(i)) continue;
+      last = tithe::fixed_text(record.at("loss"), 4);
+      if (first.empty()) first = last;
+    }
+    stages.row({std::string{tithe::name(slice.stage)}, std::to_string(slice.labels.value()),
+                std::to_string(slice.training.steps_done), std::to_string(slice.training.tokens.value()),
+                tithe::fixed_text(slice.training.seconds, 1), first, last});
+  }
+  std::string text = stages.text();
+  if (report.after.empty()) return text;
+  tithe::Table figures{{{"held out", Align::left}, {"before"}, {"after"}, {"samples"}}};
+  for (const tithe::Estimate& after : report.after) {
+    std::string before;
+    for (const tithe::Estimate& estimate : report.before) {
+      if (estimate.name == after.name) before = tithe::estimate_text(estimate);
+    }
+    figures.row({after.name, before, tithe::estimate_text(after), std::to_string(after.samples)});
+  }
+  return text + '\n' + figures.text() + "Intervals are 95%.\n";
+}
+
+std::string place_text(const std::optional<SavedPlace>& place, const tithe::Plan& plan) {
+  if (!place) return "the beginning";
+  return "step " + std::to_string(place->step) + " of the " + std::string{tithe::name(plan[place->slice].stage)} +
+         " stage";
+}
+
+}  // namespace
+
+int train(const TrainSettings& settings, const Session& session) {
+  std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads any more must not end a run
+  set_up_torch(settings.threads);
+  ProgressLine progress;
+
+  RunFolder folder{settings.out};
+  if (folder.is_used() && !settings.resume && !settings.force) {
+    throw tithe::FileError{{"tithe train", "an --out without a run in it", "one",
+                            "Choose another, or give --resume to go on with it or --force to replace it"},
+                           tithe::Location{.file = settings.out.string()}};
+  }
+  if (settings.resume && folder.is_finished()) {
+    progress.note("The run in " + settings.out.string() + " is finished; there is nothing to resume.");
+    return success;
+  }
+  const tithe::Plan plan = tithe::SftFraction<tithe::dynamic>{settings.sft_fraction}.plan(settings.the_budget());
+  const Dataset data = read_training_data(settings, plan);
+  tithe::RunOptions options = settings.run;
+  if (!settings.held_out.empty()) options.held_out = tithe::read_jsonl(settings.held_out);
+  if (const std::size_t shared = shared_prompts(data, options.held_out); shared != 0) {
+    progress.note("Note: " + std::to_string(shared) +
+                  " held-out prompts stand in the training data too; their figures say little.");
+  }
+
+  const tithe::Pretrained pretrained = tithe::load_pretrained(settings.model);
+  reset_memory_peak();
+  const MemoryUse after_load = memory_use();
+
+  const std::optional<SavedPlace> place = settings.resume ? folder.saved() : std::nullopt;
+  if (settings.resume) progress.note("Going on from " + place_text(place, plan) + '.');
+  // A run that goes on has no use for the model as it came, but its record has.
+  std::vector<tithe::Estimate> before;
+  if (place) {
+    const tithe::Tokens longest = options.max_length > tithe::Tokens{} ? options.max_length : pretrained.positions();
+    before = tithe::evaluate_held_out(pretrained.model, options.held_out, pretrained.encoding(),
+                                      {longest, options.too_long, options.keep_degenerate}, options.seed);
+  }
+
+  options.checkpoint.folder = folder.checkpoint();
+  options.checkpoint.every = tithe::Steps{settings.checkpoint_every};
+  options.checkpoint.resume = place.has_value();
+  options.stop = session.stop;
+  options.on_plan = [&](const tithe::Ledger& ledger) {
+    folder.begin(place);
+    folder.write_findings(ledger);
+    progress.note(plan_text(ledger));
+  };
+  options.on_step = [&](const tithe::StepRecord& record) {
+    const bool is_counted = settings.checkpoint_every > 0 && record.step % settings.checkpoint_every == 0;
+    folder.append(record, is_counted || record.step == record.steps);
+    progress.update(step_text(record, record.at("step_seconds")), record.step == record.steps);
+  };
+
+  RunReport report = fit(settings, pretrained, data, options);
+  if (report.cancelled) {
+    progress.note("Interrupted. The same command with --resume goes on from " + place_text(folder.saved(), plan) + '.');
+    return interrupted;
+  }
+  if (place) report.before = std::move(before);
+
+  const std::vector<tithe::StepRecord> steps = folder.steps(plan);
+  complete(report, steps);
+  tithe::save_pretrained(folder.model(), pretrained);
+  tithe::RecordJson record = tithe::to_json(report, steps);
+  record["settings"] = settings_json(settings);
+  record["memory"] = memory_json(after_load, memory_use());
+  folder.finish(record);
+
+  progress.note("Wrote " + folder.record().string() + ", metrics.jsonl and model/.");
+  std::cout << summary(report, steps) << std::flush;
+  return success;
+}
+
+}  // namespace program
