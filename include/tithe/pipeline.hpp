@@ -68,7 +68,8 @@ class PipelineTrainer {
     if (options.on_plan) options.on_plan(ledger);
     progress.restore_weights(model_.weights());
 
-    RunReport report = begin_report(ledger, options, progress);
+    const HeldOut held_out = encode_held_out(options.held_out, encoding_, limits(options));
+    RunReport report = begin_report(ledger, options, progress, held_out);
     for (std::size_t i = progress.slice(); i < plan.size() && !report.cancelled; ++i) {
       const Rows rows = draw(ledger, source, i, progress);
       report.slices.push_back(plan[i].stage == Stage::sft
@@ -78,7 +79,7 @@ class PipelineTrainer {
       report.train_seconds += report.slices.back().training.seconds;
       report.cancelled = report.slices.back().training.cancelled;
     }
-    report.after = score_held_out(model_, options);
+    report.after = evaluate_held_out(model_, held_out, evaluation(options));
     report.ledger = std::move(ledger);
     return report;
   }
@@ -98,16 +99,17 @@ class PipelineTrainer {
             .keep_degenerate = options.keep_degenerate};
   }
 
-  [[nodiscard]] RunReport begin_report(const Ledger& ledger, const RunOptions& options, const Progress& progress) const {
+  [[nodiscard]] static EvaluationOptions evaluation(const RunOptions& options) {
+    return {.pass = {.rows = options.preference.batch_size}, .head = options.head, .bootstrap = {.seed = options.seed}};
+  }
+
+  [[nodiscard]] RunReport begin_report(const Ledger& ledger, const RunOptions& options, const Progress& progress,
+                                       const HeldOut& held_out) const {
     RunReport report{.pipeline = policies_.name(), .seed = options.seed, .ledger = ledger};
     report.fingerprint = fingerprint(model_.weights().front().tensor.scalar_type());
     report.resumed = progress.resumed();
-    if (!progress.resumed()) report.before = score_held_out(model_, options);
+    if (!progress.resumed()) report.before = evaluate_held_out(model_, held_out, evaluation(options));
     return report;
-  }
-
-  [[nodiscard]] std::vector<Estimate> score_held_out(const M& model, const RunOptions& options) const {
-    return evaluate_held_out(model, options.held_out, encoding_, limits(options), options.seed);
   }
 
   /// A slice's rows: paid for now, or before the run was interrupted.
@@ -213,14 +215,24 @@ template <>
 struct CheckedPipeline<RefusedPolicies> {
   struct Trainer {
     explicit Trainer(const auto&...) {}
-    RunReport fit(const auto&...) { return *static_cast<RunReport*>(nullptr); }
+    RunReport fit(const auto&...);  // declared only: nothing that was refused is ever linked
   };
 };
+
+namespace detail {
+
+/// The assertions stand in `verify`, which is called here and nowhere else, so that they are all the compiler says.
+template <bool verified, class... Policies>
+struct Checked {
+  using type = CheckedPipeline<Arranged<Policies...>>;
+};
+
+}  // namespace detail
 
 /// An experiment: policies in any order. What cannot be composed is one compile error that says how to mend it.
 ///
 ///     using Recipe = tithe::Pipeline<tithe::SftFraction<0.1>, tithe::Dpo<0.1>, tithe::FrozenSft>;
 template <class... Policies>
-using Pipeline = CheckedPipeline<Composition<Policies...>>;
+using Pipeline = typename detail::Checked<verify<Policies...>(), Policies...>::type;
 
 }  // namespace tithe

@@ -27,8 +27,12 @@ static_assert(Budget::examples(3).split(Share{0.1}) == of(0, 3));
 // In money, the share is of money: half of 100 buys 5 demonstrations of 10 and 25 pairs of 2.
 constexpr AnnotationPrices prices{.demonstration = Money::of(10), .preference = Money::of(2)};
 static_assert(Budget::money(Money::of(100), prices).split(Share{0.5}) == of(5, 25));
-// A share of 0.19 buys one demonstration of 10; the 9 that are left of it go to pairs: 90 / 2 = 45, and nothing remains.
-static_assert(Budget::money(Money::of(100), prices).split(Share{0.19}) == of(1, 45));
+// A share of 0.19 is 1.9 demonstrations of 10, so 2; a share of 0.14 is 1.4, so 1. Pairs get the rest.
+static_assert(Budget::money(Money::of(100), prices).split(Share{0.19}) == of(2, 40));
+static_assert(Budget::money(Money::of(100), prices).split(Share{0.14}) == of(1, 45));
+// The unit does not matter: 5 examples, or 5 at a price of 1 each.
+static_assert(Budget::money(Money::of(5), {.demonstration = Money::of(1), .preference = Money::of(1)})
+                  .split(Share{0.1}) == Budget::examples(5).split(Share{0.1}));
 // What the pairs cannot use buys demonstrations: of 7, 3 go to one pair of 4 … and 3 more demonstrations of 1.
 static_assert(Budget::money(Money::of(7), {.demonstration = Money::of(1), .preference = Money::of(4)})
                   .split(Share{0.01}) == of(3, 1));

@@ -1,6 +1,10 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
 #include "tithe/budget/plan.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/units.hpp"
@@ -57,11 +61,13 @@ class Budget {
 
   /// The plan that gives a share to supervised fine-tuning and the rest to preferences, in that order.
   ///
-  /// The share is rounded to the nearest unit (halves upward) and then down to whole labels; the rest buys whole
-  /// preferences; what is then left buys more demonstrations, unless the share is 0. So a plan never overspends, and
-  /// what is left is less than the price of any label that it may buy. A share of 0 or 1 buys one kind only.
+  /// The share is rounded to the nearest whole number of demonstrations, halves upward, as far as the budget goes; the
+  /// rest buys whole preferences; what is then left buys more demonstrations, unless the share is 0. So a plan never
+  /// overspends, what is left is less than the price of any label that it may buy, and the unit of the amounts does
+  /// not matter. A share of 0 or 1 buys one kind only.
   [[nodiscard]] constexpr Plan split(Share sft) const {
-    std::int64_t demonstrations = sft.of(amount_) / sft_price_;
+    const double exact = sft.value() * static_cast<double>(amount_) / static_cast<double>(sft_price_);
+    std::int64_t demonstrations = std::min(static_cast<std::int64_t>(exact + 0.5), amount_ / sft_price_);
     const std::int64_t preferences =
         sft.value() == 1 ? 0 : (amount_ - demonstrations * sft_price_) / preference_price_;
     if (sft.value() != 0) demonstrations = (amount_ - preferences * preference_price_) / sft_price_;

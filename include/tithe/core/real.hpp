@@ -60,11 +60,26 @@ struct Knob<R> {
   double number_ = 0;
 };
 
-/// A knob times anything that a `double` multiplies (a number, a tensor).
+/// A knob in arithmetic with anything that a `double` can be in arithmetic with (a tensor, a column).
 template <Real R, class T>
   requires(!std::is_arithmetic_v<T>)
-constexpr auto operator*(const Knob<R>& knob, const T& factor) -> decltype(knob.value() * factor) {
-  return knob.value() * factor;
+constexpr auto operator*(const Knob<R>& knob, const T& x) -> decltype(knob.value() * x) {
+  return knob.value() * x;
+}
+template <Real R, class T>
+  requires(!std::is_arithmetic_v<T>)
+constexpr auto operator+(const T& x, const Knob<R>& knob) -> decltype(x + knob.value()) {
+  return x + knob.value();
+}
+template <Real R, class T>
+  requires(!std::is_arithmetic_v<T>)
+constexpr auto operator-(const T& x, const Knob<R>& knob) -> decltype(x - knob.value()) {
+  return x - knob.value();
+}
+template <Real R, class T>
+  requires(!std::is_arithmetic_v<T>)
+constexpr auto operator/(const T& x, const Knob<R>& knob) -> decltype(x / knob.value()) {
+  return x / knob.value();
 }
 
 }  // namespace tithe

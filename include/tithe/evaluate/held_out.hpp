@@ -1,0 +1,53 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "tithe/core/record.hpp"
+#include "tithe/data/dataset.hpp"
+#include "tithe/data/encode.hpp"
+#include "tithe/data/row.hpp"
+#include "tithe/evaluate/log_probability.hpp"
+#include "tithe/model/concept.hpp"
+
+/// The figures that every run can report of data that were held out.
+namespace tithe {
+
+/// Held-out examples as rows, encoded once for all evaluations of a run.
+struct HeldOut {
+  Rows demonstrations{};
+  Rows pairs{};
+};
+
+/// Encodes what can be used of held-out data; what is too long for the model, empty or degenerate is left out. Throws
+/// DataError for ids outside the vocabulary.
+inline HeldOut encode_held_out(const Dataset& data, const Encoding& encoding, Limits limits) {
+  limits.too_long = TooLong::drop;
+  HeldOut rows;
+  for (const Demonstration& example : data.demonstrations) {
+    std::ranges::move(encode(example, encoding, limits).rows, std::back_inserter(rows.demonstrations));
+  }
+  for (const PreferencePair& example : data.preferences) {
+    std::ranges::move(encode(example, encoding, limits).rows, std::back_inserter(rows.pairs));
+  }
+  return rows;
+}
+
+/// Negative log-likelihood of held-out demonstrations, accuracy and margin on held-out pairs; each where there are any.
+template <LanguageModel M>
+std::vector<Estimate> evaluate_held_out(const M& model, const HeldOut& held_out,
+                                        const EvaluationOptions& options = {}) {
+  std::vector<Estimate> estimates;
+  if (!held_out.demonstrations.empty()) {
+    estimates.push_back(negative_log_likelihood(model, held_out.demonstrations, options));
+  }
+  if (!held_out.pairs.empty()) {
+    const PreferenceEstimates preferences = preference_accuracy(model, held_out.pairs, options);
+    estimates.push_back(preferences.accuracy);
+    estimates.push_back(preferences.margin);
+  }
+  return estimates;
+}
+
+}  // namespace tithe
