@@ -18,6 +18,8 @@ inline nlohmann::json to_json(const StageOptions& options) {
   return {{"learning_rate", options.learning_rate.peak},
           {"lr_decay", decays[static_cast<int>(options.learning_rate.decay)]},
           {"warmup", options.learning_rate.warmup},
+          {"hold", options.learning_rate.hold},
+          {"final_ratio", options.learning_rate.final_ratio},
           {"epochs", options.epochs},
           {"batch_size", options.batch_size},
           {"accumulate", options.accumulate},

@@ -51,6 +51,10 @@ struct StageOptions {
             learning_rate.peak);
     require(std::isfinite(learning_rate.warmup) && learning_rate.warmup >= 0, "learning_rate.warmup",
             "a share of the steps below 1, or a number of steps", learning_rate.warmup);
+    require(std::isfinite(learning_rate.hold) && learning_rate.hold >= 0, "learning_rate.hold",
+            "a share of the steps below 1, or a number of steps", learning_rate.hold);
+    require(learning_rate.final_ratio >= 0 && learning_rate.final_ratio <= 1, "learning_rate.final_ratio",
+            "a share in [0, 1] of the peak", learning_rate.final_ratio);
     require(epochs >= 1, "epochs", "at least 1 epoch", whole(epochs));
     require(batch_size >= 1, "batch_size", "at least 1 row", whole(batch_size));
     require(accumulate >= 1, "accumulate", "at least 1 pass", whole(accumulate));
