@@ -86,7 +86,7 @@ inline LabeledLogProbs<at::Tensor> joined(const std::vector<LabeledLogProbs<at::
 }
 
 /// The field's figures of a pass of pairs.
-inline void describe(Means& means, const PairLogProbs<at::Tensor>& policy, const PairRewards<at::Tensor>& rewards) {
+inline void add_figures(Means& means, const PairLogProbs<at::Tensor>& policy, const PairRewards<at::Tensor>& rewards) {
   const auto n = static_cast<double>(policy.chosen.size(0));
   const at::Tensor margins = rewards.chosen - rewards.rejected;
   means.add("rewards/chosen", total(rewards.chosen), n);
@@ -98,7 +98,7 @@ inline void describe(Means& means, const PairLogProbs<at::Tensor>& policy, const
 }
 
 /// The same of completions with a verdict: the good ones count as chosen, the bad ones as rejected.
-inline void describe(Means& means, const LabeledLogProbs<at::Tensor>& policy, const at::Tensor& rewards) {
+inline void add_figures(Means& means, const LabeledLogProbs<at::Tensor>& policy, const at::Tensor& rewards) {
   for (const auto& [verdict, mask] : {std::pair{"chosen", policy.desirable}, {"rejected", 1 - policy.desirable}}) {
     means.add(std::string{"rewards/"} + verdict, total(rewards * mask), total(mask));
     means.add(std::string{"logps/"} + verdict, total(policy.completion * mask), total(mask));
@@ -180,7 +180,7 @@ class PreferenceObjective {
     const at::Tensor losses = losses_of(policy, reference, coupling_of(whole, step, pass));
     PassResult result{losses.sum() / whole.rows, losses.detach(), {}};
     const at::NoGradGuard no_grad;
-    detail::describe(result.means, policy, row_rewards(loss_, policy, reference));
+    detail::add_figures(result.means, policy, row_rewards(loss_, policy, reference));
     if constexpr (NeedsMismatched<Loss>) {
       const auto n = static_cast<double>(step.passes[pass].size());
       result.means.add("kl", detail::total(whole.coupling.front()) * n, n);
