@@ -127,7 +127,7 @@ CATCH_TEST_CASE("a special token's name in a text is a token or text, as asked",
   const std::int64_t end = tokenizer.id_of("</s>").value();
   const auto count = [&](const TokenIds& ids) { return std::count(ids.begin(), ids.end(), end); };
   CATCH_CHECK(tokenizer.ids_after() == TokenIds{end});
-  // "</s>" is looked for in the normalised text, which has ▁ in front, and so it is in the middle of a text it is not.
+  // Here "</s>" is looked for in the normalised text, with ▁ in front: not in the middle of a word.
   CATCH_CHECK(count(tokenizer.encode("</s>", SpecialTokens::none)) == 1);
   CATCH_CHECK(count(tokenizer.encode("</s>", SpecialTokens::none, SpelledTokens::keep_as_text)) == 0);
   CATCH_CHECK(tokenizer.decode(

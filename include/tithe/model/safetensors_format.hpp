@@ -17,7 +17,18 @@
 namespace tithe {
 
 /// The element types that we read and write. Quantised ones (F8, F4, …) are refused by name.
-enum class ElementType : std::uint8_t { boolean, u8, i8, i16, i32, i64, f16, bf16, f32, f64 };
+enum class ElementType : std::uint8_t {
+  boolean,
+  u8,
+  i8,
+  i16,
+  i32,
+  i64,
+  f16,
+  bf16,
+  f32,
+  f64
+};
 
 /// An element type's name in the file and its size in bytes.
 struct ElementFormat {

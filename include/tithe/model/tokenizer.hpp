@@ -25,7 +25,10 @@ namespace tithe {
 
 /// Whether the tokens that a model wants around a text (its post-processor says which, usually one in front)
 /// are put there.
-enum class SpecialTokens : std::uint8_t { add, none };
+enum class SpecialTokens : std::uint8_t {
+  add,
+  none
+};
 
 /// What becomes of a special token, such as `</s>`, whose name stands in the text.
 enum class SpelledTokens : std::uint8_t {
@@ -35,7 +38,10 @@ enum class SpelledTokens : std::uint8_t {
 };
 
 /// What decoding does with special tokens.
-enum class DecodedTokens : std::uint8_t { without_special, all };
+enum class DecodedTokens : std::uint8_t {
+  without_special,
+  all
+};
 
 /// A tokenizer of the Llama-2 kind: byte-pair encoding over `▁`-marked text, with byte fallback. Immutable,
 /// and safe to share between threads; copies share its tables.
