@@ -1,0 +1,150 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+
+#include "../model/random_model.hpp"
+#include "test.hpp"
+#include "tithe/evaluate/exact_match.hpp"
+#include "tithe/evaluate/log_probability.hpp"
+#include "tithe/logprob/logprobs.hpp"
+
+namespace {
+
+using namespace tithe;
+using namespace tithe::test;
+
+Rows random_pairs(std::size_t count) {
+  SplitMix64 random{Seed{4}};
+  Rows rows;
+  for (std::size_t i = 0; i < count; ++i) {
+    rows.push_back({.prompt = random_ids(random, 1 + random.below(6), 23),
+                    .completions = {random_ids(random, 1 + random.below(6), 23),
+                                    random_ids(random, 1 + random.below(6), 23)},
+                    .id = std::to_string(i)});
+  }
+  return rows;
+}
+
+/// log p of one completion behind its prompt, alone.
+double logprob_alone(const Decoder& model, const TokenIds& prompt, const TokenIds& completion) {
+  const at::NoGradGuard no_grad;
+  return token_logprobs(model, pack(Rows{{.prompt = prompt, .completions = {completion}}}))
+      .sum()
+      .item<double>();
+}
+
+/// A few rows at a time.
+EvaluationOptions small_passes() { return {.pass = {.rows = 3, .tokens = Tokens{30}}}; }
+
+}  // namespace
+
+CATCH_TEST_CASE("log-probabilities come in the order of the rows, however they are batched", "[evaluate]") {
+  const Decoder model = random_decoder();
+  const Rows rows = random_rows(14, 2);
+  const auto sums = completion_logprobs(model, rows, small_passes());
+  CATCH_REQUIRE(sums.size() == rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    CATCH_REQUIRE(sums[i].size() == rows[i].completions.size());
+    for (std::size_t j = 0; j < sums[i].size(); ++j) {
+      CATCH_CHECK(sums[i][j] ==
+                  Approx(logprob_alone(model, rows[i].prompt, rows[i].completions[j])).margin(1e-10));
+    }
+  }
+}
+
+CATCH_TEST_CASE("negative log-likelihood is per token of all rows together", "[evaluate]") {
+  const Decoder model = random_decoder();
+  const Rows rows = random_pairs(12);
+  double loss = 0;
+  std::size_t tokens = 0;
+  for (const Row& row : rows) {
+    loss -= logprob_alone(model, row.prompt, row.completions[0]);
+    tokens += row.completions[0].size();
+  }
+  const Estimate estimate = negative_log_likelihood(model, rows, small_passes());
+  CATCH_CHECK(estimate.name == "nll");
+  CATCH_CHECK(estimate.samples == 12);
+  CATCH_CHECK(estimate.value == Approx(loss / static_cast<double>(tokens)).epsilon(1e-10));
+  CATCH_CHECK(estimate.low < estimate.value);
+  CATCH_CHECK(estimate.value < estimate.high);
+}
+
+CATCH_TEST_CASE("preferences are told by the policy's log-probabilities", "[evaluate]") {
+  const Decoder model = random_decoder();
+  Rows rows = random_pairs(12);
+  rows.push_back({.prompt = {1}, .completions = {{2, 3}, {2, 3}}});  // a tie is not right
+  double margin = 0;
+  std::int64_t right = 0;
+  for (const Row& row : rows) {
+    const double one = logprob_alone(model, row.prompt, row.completions[0]) -
+                       logprob_alone(model, row.prompt, row.completions[1]);
+    margin += one;
+    if (&row != &rows.back()) right += one > 0;
+  }
+  const PreferenceEstimates found = preference_accuracy(model, rows, small_passes());
+  CATCH_CHECK(found.accuracy.value == Approx(static_cast<double>(right) / 13).epsilon(1e-12));
+  CATCH_CHECK(found.margin.value == Approx(margin / 13).epsilon(1e-10));
+  CATCH_CHECK(found.accuracy.name == "preference/accuracy");
+  CATCH_CHECK(found.margin.low < found.margin.high);
+
+  for (Row& row : rows) std::swap(row.completions[0], row.completions[1]);
+  const PreferenceEstimates swapped = preference_accuracy(model, rows, small_passes());
+  CATCH_CHECK(swapped.accuracy.value == Approx(static_cast<double>(12 - right) / 13).epsilon(1e-12));
+  CATCH_CHECK(swapped.margin.value == Approx(-margin / 13).epsilon(1e-10));
+}
+
+CATCH_TEST_CASE("against itself a model implies no reward, against another the difference", "[evaluate]") {
+  const Decoder model = random_decoder();
+  const Decoder other = random_decoder(small_config(), 50);
+  const Rows rows = random_pairs(12);
+  const PreferenceEstimates none = preference_accuracy(model, model.frozen_copy(), 0.1, rows);
+  CATCH_CHECK(none.accuracy.value == 0);
+  CATCH_CHECK(none.margin.value == 0);
+  const double expected =
+      0.1 * (preference_accuracy(model, rows).margin.value - preference_accuracy(other, rows).margin.value);
+  const PreferenceEstimates some = preference_accuracy(model, other, 0.1, rows);
+  CATCH_CHECK(some.margin.value == Approx(expected).epsilon(1e-10));
+  CATCH_CHECK(some.margin.name == "rewards/margin");
+}
+
+CATCH_TEST_CASE("evaluation refuses rows that are no pairs, and a beta that is none", "[evaluate]") {
+  const Decoder model = random_decoder();
+  Rows rows = random_pairs(2);
+  CATCH_CHECK(contains(thrown<OptionError>([&] { preference_accuracy(model, model, 0, rows); }).what(),
+                       "a positive beta"));
+  rows[1].completions.pop_back();
+  CATCH_CHECK(contains(thrown<ShapeError>([&] { preference_accuracy(model, rows); }).what(),
+                       "rejected, in row \"1\", but found 1"));
+}
+
+CATCH_TEST_CASE("exact match counts what is verified right, whatever the batches", "[evaluate]") {
+  const Decoder model = random_decoder();
+  SplitMix64 random{Seed{6}};
+  std::vector<TokenIds> prompts;
+  for (int i = 0; i < 50; ++i) prompts.push_back(random_ids(random, 1 + random.below(5), 23));
+  GenerationOptions options{.max_new_tokens = Tokens{5}, .seed = Seed{8}};
+  const auto is_right = [](std::size_t index, const Generation& one) {
+    return (one.ids.back() + static_cast<std::int64_t>(index)) % 3 == 0;
+  };
+  std::int64_t right = 0;
+  const auto generations = generate(model, prompts, options);
+  for (std::size_t i = 0; i < prompts.size(); ++i) right += is_right(i, generations[i]);
+  for (const std::int64_t batch_size : {1, 64}) {  // parts of 16 prompts, and all at once
+    options.batch_size = batch_size;
+    const Estimate found = exact_match(model, prompts, is_right, options);
+    CATCH_CHECK(found.name == "exact_match");
+    CATCH_CHECK(found.value == Approx(static_cast<double>(right) / 50).epsilon(1e-12));
+    CATCH_CHECK(found.samples == 50);
+  }
+
+  std::stop_source source;
+  options.stop = source.get_token();
+  options.batch_size = 1;
+  int verified = 0;
+  const auto stop_at_20 = [&](std::size_t, const Generation&) {
+    if (++verified == 20) source.request_stop();
+    return true;
+  };
+  CATCH_CHECK(exact_match(model, prompts, stop_at_20, options).samples == 32);  // two whole parts
+}
