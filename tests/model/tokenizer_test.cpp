@@ -322,6 +322,26 @@ CATCH_TEST_CASE("every kind of malformed or unsupported tokenizer.json is refuse
       {"template with an id out of range",
        [](Json& j) { j["post_processor"]["special_tokens"]["<s>"]["ids"] = {5000}; },
        "ids of the vocabulary, but found 5000"},
+      {"normalizer that explodes",
+       [](Json& j) {
+         const Json twice{{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+         j["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::vector<Json>(60, twice)}};
+       },
+       "at most 1024 times longer"},
+      {"decoder that explodes",
+       [](Json& j) {
+         const Json twice{{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+         j["decoder"] = {{"type", "Sequence"}, {"decoders", std::vector<Json>(60, twice)}};
+       },
+       "at most 1024 times longer"},
+      {"template that explodes",
+       [](Json& j) { j["post_processor"]["special_tokens"]["<s>"]["ids"] = std::vector<int>(2000, 1); },
+       "at most 1024 special tokens"},
+      {"normalizer that swallows an added token",
+       [](Json& j) {
+         j["normalizer"] = {{"type", "Replace"}, {"pattern", {{"String", "b a"}}}, {"content", ""}};
+       },
+       "leaves something of, but found \"b a\""},
       {"no decoder", top("decoder", nullptr), "\"decoder\""},
       {"decoder WordPiece", top("decoder", {{"type", "WordPiece"}}), "a decoder among"},
       {"strip of two characters",

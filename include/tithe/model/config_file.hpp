@@ -32,7 +32,7 @@ inline void refuse_unsupported(const ConfigFile& file) {
   if (file.has("architectures")) {
     const auto names = file.require<std::vector<std::string>>("architectures");
     if (names != std::vector<std::string>{"LlamaForCausalLM"}) {
-      file.fail("architectures", "[\"LlamaForCausalLM\"]", file.json()["architectures"].dump(),
+      file.fail("architectures", "[\"LlamaForCausalLM\"]", in_quotes(file.json()["architectures"].dump()),
                 "This architecture is not supported");
     }
   }

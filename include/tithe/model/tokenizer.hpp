@@ -50,7 +50,7 @@ class Tokenizer {
   /// Reads a tokenizer.json. Throws ModelFileError, naming the field, for one that is malformed or that has a
   /// part which is not supported.
   static Tokenizer from_file(const std::filesystem::path& path) {
-    return from_json(read_file<ModelFileError>(path, who, std::size_t{100'000'000}), {.file = path.string()});
+    return from_json(read_file<ModelFileError>(path, who, std::size_t{1} << 26), {.file = path.string()});
   }
   /// The same from a file's content; `where` is what errors call it.
   static Tokenizer from_json(std::string content, const Location& where = {}) {

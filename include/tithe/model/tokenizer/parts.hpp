@@ -28,35 +28,50 @@ struct TokenizerParts {
   std::vector<DecoderStep> decoder;
 };
 
-inline Replace read_replace(const TokenizerFile& step) {
+/// Steps multiply: sixty that double a text would make a letter fill all memory.
+inline void check_growth(const TokenizerFile& step, double factor, double& growth) {
+  constexpr double limit = 1024;
+  growth *= factor;
+  if (growth > limit) step.fail_here("steps that make a text at most 1024 times longer", "more");
+}
+
+inline Replace read_replace(const TokenizerFile& step, double& growth) {
   const TokenizerFile pattern = step.object("pattern");
   if (!pattern.has("String")) {
-    pattern.fail_here("a \"String\"", pattern.json().dump(), "Regular expressions are not supported here");
+    pattern.fail_here("a \"String\"", in_quotes(pattern.json().dump()),
+                      "Regular expressions are not supported here");
   }
   Replace replace{pattern.require<std::string>("String"), step.require<std::string>("content")};
   if (replace.pattern.empty()) pattern.fail("String", "a pattern that is not empty", "an empty one");
+  if (replace.content.size() > replace.pattern.size()) {
+    check_growth(step,
+                 static_cast<double>(replace.content.size()) / static_cast<double>(replace.pattern.size()),
+                 growth);
+  }
   return replace;
 }
 
-inline void read_normalizer(const TokenizerFile& step, Normalizer& steps) {
+inline void read_normalizer(const TokenizerFile& step, Normalizer& steps, double& growth) {
   const auto type = step.require<std::string>("type");
   if (type == "Sequence") {
-    for (const TokenizerFile& inner : step.objects("normalizers")) read_normalizer(inner, steps);
+    for (const TokenizerFile& inner : step.objects("normalizers")) read_normalizer(inner, steps, growth);
   } else if (type == "Prepend") {
-    steps.emplace_back(Prepend{step.require<std::string>("prepend")});
+    const auto content = step.require<std::string>("prepend");
+    check_growth(step, 1 + static_cast<double>(content.size()), growth);  // of a text of one letter
+    steps.emplace_back(Prepend{content});
   } else if (type == "Replace") {
-    steps.emplace_back(read_replace(step));
+    steps.emplace_back(read_replace(step, growth));
   } else {
     refuse_type(step, "a normalizer among Sequence, Prepend and Replace");
   }
 }
 
-inline void read_decoder(const TokenizerFile& step, std::vector<DecoderStep>& steps) {
+inline void read_decoder(const TokenizerFile& step, std::vector<DecoderStep>& steps, double& growth) {
   const auto type = step.require<std::string>("type");
   if (type == "Sequence") {
-    for (const TokenizerFile& inner : step.objects("decoders")) read_decoder(inner, steps);
+    for (const TokenizerFile& inner : step.objects("decoders")) read_decoder(inner, steps, growth);
   } else if (type == "Replace") {
-    steps.emplace_back(ReplaceInTokens{read_replace(step)});
+    steps.emplace_back(ReplaceInTokens{read_replace(step, growth)});
   } else if (type == "ByteFallback") {
     steps.emplace_back(ByteFallback{});
   } else if (type == "Fuse") {
@@ -105,6 +120,9 @@ inline void read_post_processor(const TokenizerFile& step, TokenizerParts& parts
         entry.fail("ids", "ids of the vocabulary", std::to_string(id));
       }
       (seen_text ? after : before).push_back(id);
+      if (before.size() + after.size() > 1024) {
+        step.fail("single", "at most 1024 special tokens around a text", "more");
+      }
     }
   }
   if (!seen_text) step.fail("single", "the text itself, as a Sequence", "none");
@@ -130,9 +148,11 @@ inline TokenizerParts read_tokenizer(const TokenizerFile& file) {
                        .before = {},
                        .after = {},
                        .decoder = {}};
-  if (file.has("normalizer")) read_normalizer(file.object("normalizer"), parts.normalizer);
+  double growth = 1;
+  if (file.has("normalizer")) read_normalizer(file.object("normalizer"), parts.normalizer, growth);
   if (file.has("post_processor")) read_post_processor(file.object("post_processor"), parts);
-  read_decoder(file.object("decoder"), parts.decoder);
+  growth = 1;
+  read_decoder(file.object("decoder"), parts.decoder, growth);
 
   for (const TokenizerFile& entry : file.objects("added_tokens")) {
     const auto content = entry.require<std::string>("content");
@@ -145,7 +165,10 @@ inline TokenizerParts read_tokenizer(const TokenizerFile& file) {
       entry.fail("single_word", "false", "true", "Added tokens that must be whole words are not supported");
     }
     if (entry.get_or("normalized", !is_special)) {
-      parts.added_normalized.add(normalize(parts.normalizer, content), token);
+      const std::string normal = normalize(parts.normalizer, content);
+      if (normal.empty())
+        entry.fail("content", "a token that the normalizer leaves something of", in_quotes(content));
+      parts.added_normalized.add(normal, token);
     } else {
       parts.added.add(content, token);
     }
