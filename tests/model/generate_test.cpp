@@ -143,6 +143,20 @@ CATCH_TEST_CASE("log-probabilities are the model's own, whatever the temperature
   CATCH_CHECK(distance(token_logprobs(model, pack(rows)), at::tensor(generated, at::kDouble)) < 1e-10);
 }
 
+CATCH_TEST_CASE("a bfloat16 model generates with float32 log-probabilities", "[model]") {
+  const Decoder model = random_decoder(small_config(), 3, at::kBFloat16);
+  const std::vector<TokenIds> prompts = some_prompts(5);
+  const auto results = generate(model, prompts, {.max_new_tokens = Tokens{20}, .seed = Seed{1}});
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const PackedRows packed = pack(Rows{{.prompt = prompts[i], .completions = {results[i].ids}}});
+    const at::Tensor again = token_logprobs(model, packed);
+    CATCH_CHECK(again.scalar_type() == at::kFloat);
+    // Logits of up to 4 keep 8 bits, and each of some roundings on the way may move the last one.
+    CATCH_CHECK(distance(again.to(at::kDouble), at::tensor(results[i].logprobs, at::kDouble)) < 0.15);
+  }
+}
+
 CATCH_TEST_CASE("a completion ends with its stop id, and its text before it", "[model]") {
   const Decoder model = long_decoder();
   GenerationOptions options = sampled();

@@ -18,6 +18,7 @@
 #include "test.hpp"
 #include "third_party_data.hpp"
 #include "tithe/logprob/logprobs.hpp"
+#include "tithe/model/generate_text.hpp"
 
 namespace {
 
@@ -194,4 +195,31 @@ CATCH_TEST_CASE("stories260k survives being saved", "[model][third-party]") {
   const NamedTensors after = again.model.weights();
   for (std::size_t i = 0; i < before.size(); ++i)
     CATCH_CHECK(distance(after[i].tensor, before[i].tensor) == 0);
+}
+
+CATCH_TEST_CASE("stories260k continues texts up to a stop string or its end of sequence",
+                "[model][third-party]") {
+  const auto source = third_party_data("stories260k");
+  if (!source) return;
+  const Pretrained pretrained = load_pretrained(*source);
+  const std::vector<std::string> prompts{"Once upon a time, there was a cat. He liked to", ""};
+  GenerationOptions options{.sampling = Sampling::greedy(), .max_new_tokens = Tokens{40}};
+  // The text of expected.json. "his toys." is six tokens, and "s. O" ends within a word's token.
+  options.stop_strings = {"his toys.", "was a little girl named"};
+  const auto stopped = generate(pretrained, prompts, options);
+  CATCH_CHECK(stopped[0].text == "play with ");
+  CATCH_CHECK(stopped[0].finish == FinishReason::stop_string);
+  CATCH_CHECK(pretrained.tokenizer.decode(stopped[0].ids) == "play with his toys.");
+  CATCH_CHECK(stopped[1].text == "Once upon a time, there ");
+  options.stop_strings = {"s. O"};
+  CATCH_CHECK(generate(pretrained, prompts, options)[0].text == "play with his toy");
+
+  // Any token may be made the end of sequence; it is the last id, and no part of the text.
+  options.stop_strings.clear();
+  options.stop_ids = {stopped[0].ids.back()};
+  const Generation ended = generate(pretrained, prompts, options)[0];
+  CATCH_CHECK(ended.finish == FinishReason::stop_id);
+  CATCH_CHECK(ended.ids == stopped[0].ids);
+  CATCH_CHECK(ended.text == "play with his toys");
+  CATCH_CHECK(with_text(pretrained).stop_ids == TokenIds{2});
 }
