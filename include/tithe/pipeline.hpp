@@ -6,6 +6,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "tithe/budget/budget.hpp"
 #include "tithe/budget/ledger.hpp"
@@ -69,19 +70,20 @@ class PipelineTrainer {
     progress.restore_weights(model_.weights());
 
     const HeldOut held_out = encode_held_out(options.held_out, encoding_, limits(options));
-    RunReport report = begin_report(ledger, options, progress, held_out);
-    for (std::size_t i = progress.slice(); i < plan.size() && !report.cancelled; ++i) {
+    if (!progress.resumed()) progress.keep(evaluate_held_out(model_, held_out, evaluation(options)));
+    bool cancelled = false;
+    for (std::size_t i = progress.slice(); i < plan.size() && !cancelled; ++i) {
       const Rows rows = draw(ledger, source, i, progress);
-      report.slices.push_back(plan[i].stage == Stage::sft
-                                  ? train(SupervisedObjective{policies_.supervised, options.head}, rows, i, ledger,
-                                          source, options, progress)
-                                  : train_preference(rows, i, ledger, source, options, progress));
-      report.train_seconds += report.slices.back().training.seconds;
-      report.cancelled = report.slices.back().training.cancelled;
+      SliceReport slice = plan[i].stage == Stage::sft
+                              ? train(SupervisedObjective{policies_.supervised, options.head}, rows, i, ledger, source,
+                                      options, progress)
+                              : train_preference(rows, i, ledger, source, options, progress);
+      cancelled = slice.training.cancelled;
+      progress.keep(std::move(slice));
     }
-    report.after = evaluate_held_out(model_, held_out, evaluation(options));
-    report.ledger = std::move(ledger);
-    return report;
+    std::vector<Estimate> after;
+    if (!cancelled) after = evaluate_held_out(model_, held_out, evaluation(options));
+    return report_of(std::move(ledger), progress, cancelled, options, std::move(after));
   }
 
  private:
@@ -103,12 +105,18 @@ class PipelineTrainer {
     return {.pass = {.rows = options.preference.batch_size}, .head = options.head, .bootstrap = {.seed = options.seed}};
   }
 
-  [[nodiscard]] RunReport begin_report(const Ledger& ledger, const RunOptions& options, const Progress& progress,
-                                       const HeldOut& held_out) const {
-    RunReport report{.pipeline = policies_.name(), .seed = options.seed, .ledger = ledger};
-    report.fingerprint = fingerprint(model_.weights().front().tensor.scalar_type());
-    report.resumed = progress.resumed();
-    if (!progress.resumed()) report.before = evaluate_held_out(model_, held_out, evaluation(options));
+  [[nodiscard]] RunReport report_of(Ledger ledger, const Progress& progress, bool cancelled, const RunOptions& options,
+                                    std::vector<Estimate> after) const {
+    RunReport report{.pipeline = policies_.name(),
+                     .seed = options.seed,
+                     .ledger = std::move(ledger),
+                     .slices = progress.finished(),
+                     .before = progress.before(),
+                     .after = std::move(after),
+                     .fingerprint = fingerprint(model_.weights().front().tensor.scalar_type()),
+                     .cancelled = cancelled,
+                     .resumed = progress.resumed()};
+    for (const SliceReport& slice : report.slices) report.train_seconds += slice.training.seconds;
     return report;
   }
 

@@ -125,6 +125,7 @@ CATCH_TEST_CASE("a cancelled run that is resumed ends with the bits of a whole o
 
   RunOptions options = small_options();
   options.checkpoint = {.folder = empty_folder("cancel"), .every = Steps{1}, .resume = true};
+  options.held_out = small_dataset(6, 7);
   int sessions = 0;
   std::vector<std::int64_t> steps;
   for (bool cancelled = true; cancelled && sessions < 30; ++sessions) {
@@ -142,6 +143,12 @@ CATCH_TEST_CASE("a cancelled run that is resumed ends with the bits of a whole o
     if (!cancelled) {
       CATCH_CHECK(same_bits(whole, model));
       CATCH_CHECK(report.ledger.spent() == whole_report.ledger.spent());
+      CATCH_REQUIRE(report.slices.size() == 2);  // what was done before counts too
+      CATCH_CHECK(report.slices[0].training.steps_done == 6);
+      CATCH_CHECK(report.slices[0].training.tokens == whole_report.slices[0].training.tokens);
+      CATCH_CHECK(report.slices[1].training.steps_done == 16);
+      CATCH_CHECK(report.slices[1].training.tokens == whole_report.slices[1].training.tokens);
+      CATCH_CHECK(report.before.size() == 3);
     }
   }
   CATCH_CHECK(sessions > 5);

@@ -24,10 +24,15 @@ namespace detail {
 inline nlohmann::json to_json(const StageState& state) {
   nlohmann::json means = nlohmann::json::array();
   for (const Means::Entry& entry : state.means.entries()) means.push_back({entry.name, entry.sum, entry.count});
-  return {{"step", state.step}, {"pass", state.pass}, {"means", means}, {"loss", state.loss}};
+  return {{"step", state.step}, {"tokens", state.tokens.value()}, {"seconds", state.seconds},
+          {"pass", state.pass}, {"means", means},                 {"loss", state.loss}};
 }
 inline StageState stage_state_of(const nlohmann::json& json) {
-  StageState state{.step = json.at("step"), .pass = json.at("pass"), .loss = json.at("loss")};
+  StageState state{.step = json.at("step"),
+                   .tokens = Tokens{json.at("tokens").get<std::int64_t>()},
+                   .seconds = json.at("seconds"),
+                   .pass = json.at("pass"),
+                   .loss = json.at("loss")};
   for (const auto& mean : json.at("means")) state.means.add(mean.at(0).get<std::string>(), mean.at(1), mean.at(2));
   return state;
 }
@@ -44,6 +49,27 @@ inline LedgerEntry ledger_entry_of(const nlohmann::json& json) {
           .content = {json.at(5).get<std::array<std::uint8_t, 32>>()},
           .outcome = static_cast<Outcome>(json.at(6).get<int>()),
           .reason = json.at(7)};
+}
+
+inline nlohmann::json to_json(const SliceReport& slice) {
+  return {static_cast<int>(slice.stage), slice.labels.value(),          slice.training.steps,  slice.training.steps_done,
+          slice.training.rows,           slice.training.tokens.value(), slice.training.seconds};
+}
+inline SliceReport slice_report_of(const nlohmann::json& json) {
+  return {.stage = static_cast<Stage>(json.at(0).get<int>()),
+          .labels = Examples{json.at(1).get<std::int64_t>()},
+          .training = {.steps = json.at(2),
+                       .steps_done = json.at(3),
+                       .rows = json.at(4),
+                       .tokens = Tokens{json.at(5).get<std::int64_t>()},
+                       .seconds = json.at(6)}};
+}
+
+inline nlohmann::json to_json(const Estimate& estimate) {
+  return {estimate.name, estimate.value, estimate.low, estimate.high, estimate.samples};
+}
+inline Estimate estimate_of(const nlohmann::json& json) {
+  return {.name = json.at(0), .value = json.at(1), .low = json.at(2), .high = json.at(3), .samples = json.at(4)};
 }
 
 inline nlohmann::json to_json(const Row& row) { return {row.prompt, row.completions, row.desirable, row.id}; }
@@ -64,7 +90,7 @@ class Progress {
   Progress(CheckpointOptions options, nlohmann::json identity, Fingerprint fingerprint)
       : options_{std::move(options)},
         store_{options_.folder},
-        identity_{std::move(identity)},
+        identity_(std::move(identity)),  // parentheses: braces would make an array of one
         fingerprint_{std::move(fingerprint)} {
     if (!options_.resume || options_.folder.empty() || !store_.exists()) return;
     loaded_ = store_.load();
@@ -79,6 +105,8 @@ class Progress {
       records_ = loaded_->state.at("records");
       stage_ = detail::stage_state_of(loaded_->state.at("stage"));
       for (const auto& entry : loaded_->state.at("ledger")) entries_.push_back(detail::ledger_entry_of(entry));
+      for (const auto& slice : loaded_->state.at("finished")) finished_.push_back(detail::slice_report_of(slice));
+      for (const auto& estimate : loaded_->state.at("before")) before_.push_back(detail::estimate_of(estimate));
     } catch (const nlohmann::json::exception& error) {
       throw CheckpointError{{.who = "Progress",
                              .required = "a state that this version wrote",
@@ -126,7 +154,13 @@ class Progress {
     }
   }
 
+  /// What was reported of the slices that are finished, and of held-out data before training.
+  [[nodiscard]] const std::vector<SliceReport>& finished() const { return finished_; }
+  [[nodiscard]] const std::vector<Estimate>& before() const { return before_; }
+
   void count_record() { ++records_; }
+  void keep(SliceReport slice) { finished_.push_back(std::move(slice)); }
+  void keep(std::vector<Estimate> before) { before_ = std::move(before); }
 
   /// Whether a state is to be saved: at the end of a slice, every so many steps, or between the passes of a step.
   [[nodiscard]] bool is_due(const StageState& state, bool slice_ends) const {
@@ -143,7 +177,11 @@ class Progress {
                                     {"slice", slice},
                                     {"records", records_},
                                     {"stage", detail::to_json(state)},
-                                    {"ledger", nlohmann::json::array()}}};
+                                    {"ledger", nlohmann::json::array()},
+                                    {"finished", nlohmann::json::array()},
+                                    {"before", nlohmann::json::array()}}};
+    for (const SliceReport& report : finished_) checkpoint.state["finished"].push_back(detail::to_json(report));
+    for (const Estimate& estimate : before_) checkpoint.state["before"].push_back(detail::to_json(estimate));
     for (const LedgerEntry& entry : ledger.entries()) checkpoint.state["ledger"].push_back(detail::to_json(entry));
     if (rows != nullptr) {
       for (const Row& row : *rows) checkpoint.state["rows"].push_back(detail::to_json(row));
@@ -183,6 +221,8 @@ class Progress {
   std::int64_t records_ = 0;
   StageState stage_;
   std::vector<LedgerEntry> entries_;
+  std::vector<SliceReport> finished_;
+  std::vector<Estimate> before_;
 };
 
 }  // namespace tithe

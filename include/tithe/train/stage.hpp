@@ -28,10 +28,11 @@ namespace tithe {
 /// Where a stage stands: with the model's weights and their gradients, all that its next pass depends on.
 struct StageState {
   std::int64_t step = 0;   ///< optimizer steps that are done
+  Tokens tokens{};         ///< that they trained on: prompts and completions, each epoch anew
+  double seconds = 0;      ///< that they took
   std::int64_t pass = 0;   ///< passes that are done of the next one
   Means means{};           ///< what those passes measured
   double loss = 0;         ///< and their share of the step's loss
-  double seconds = 0;      ///< and the time they took
 };
 
 /// What watches a stage. All may be left empty.
@@ -46,13 +47,13 @@ struct StageHooks {
   std::stop_token stop{};
 };
 
-/// How a stage ended.
+/// How a stage ended. What was done before a resume counts too.
 struct StageReport {
   std::int64_t steps = 0;
   std::int64_t steps_done = 0;
   std::int64_t rows = 0;
-  Tokens tokens{};  ///< trained on by this call: prompts and completions, each epoch anew
-  double seconds = 0;
+  Tokens tokens{};     ///< trained on: prompts and completions, each epoch anew
+  double seconds = 0;  ///< of whole steps
   bool cancelled = false;
 };
 
@@ -108,8 +109,14 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
   StageReport report{.steps = steps_per_epoch * options.epochs, .rows = n};
   StageState state;
   if (hooks.restore) hooks.restore(state, optimizer);
+  const auto finished = [&](bool cancelled) {
+    report.steps_done = state.step;
+    report.tokens = state.tokens;
+    report.seconds = state.seconds;
+    report.cancelled = cancelled;
+    return report;
+  };
 
-  const auto begun = Clock::now();
   for (std::int64_t epoch = state.step / std::max<std::int64_t>(1, steps_per_epoch); state.step < report.steps; ++epoch) {
     const Indices order = epoch_order(rows.size(), options.order, options.seed, epoch);
     const std::vector<Indices> batches = batches_of(order, options.rows_per_step());
@@ -120,12 +127,7 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
       const auto whole = objective.whole(model, step);
 
       for (auto pass = static_cast<std::size_t>(state.pass); pass < step.passes.size(); ++pass) {
-        if (hooks.stop.stop_requested()) {
-          report.cancelled = true;
-          report.steps_done = state.step;
-          report.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
-          return report;
-        }
+        if (hooks.stop.stop_requested()) return finished(true);
         const PassResult result = objective.pass(model, step, pass, whole);
         detail::require_finite_losses(result, step, pass);
         result.loss.backward();
@@ -142,7 +144,6 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
 
       Tokens tokens{};
       for (const std::size_t row : step.batch) tokens += rows[row].tokens();
-      report.tokens += tokens;
       StepRecord record = labels;
       record.step = state.step + 1;
       record.steps = report.steps;
@@ -153,14 +154,12 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
                                   Metric{"tokens", static_cast<double>(tokens.value())}, Metric{"step_seconds", seconds}}) {
         record.metrics.push_back({name, value});
       }
-      state = {.step = state.step + 1};
+      state = {.step = state.step + 1, .tokens = state.tokens + tokens, .seconds = state.seconds + seconds};
       if (hooks.on_step) hooks.on_step(record);
       if (hooks.on_progress) hooks.on_progress(state, optimizer, state.step == report.steps);
     }
   }
-  report.steps_done = state.step;
-  report.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
-  return report;
+  return finished(false);
 }
 
 }  // namespace tithe
