@@ -57,6 +57,11 @@ if(TITHE_PCH)
   add_library(tithe-precompiled OBJECT EXCLUDE_FROM_ALL "${PROJECT_BINARY_DIR}/precompiled.cpp")
   target_link_libraries(tithe-precompiled PRIVATE tithe-development tithe::tithe)
   target_precompile_headers(tithe-precompiled PRIVATE "${CMAKE_CURRENT_LIST_DIR}/precompiled.hpp")
+  if(TITHE_BUILD_TESTS)
+    find_package(Catch2 REQUIRED CONFIG)
+    target_link_libraries(tithe-precompiled PRIVATE Catch2::Catch2)
+    target_precompile_headers(tithe-precompiled PRIVATE "${PROJECT_SOURCE_DIR}/tests/test.hpp")
+  endif()
 endif()
 
 # For scripts that run a compiler themselves: every header in one file, and the include paths as compiler arguments.
