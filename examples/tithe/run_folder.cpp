@@ -103,7 +103,8 @@ std::vector<tithe::StepRecord> RunFolder::steps(const tithe::Plan& plan) const {
   std::ifstream file{metrics()};
   for (std::string line; std::getline(file, line);) {
     tithe::StepRecord record;
-    for (const auto& [key, value] : nlohmann::ordered_json::parse(line).items()) {
+    const auto json = nlohmann::ordered_json::parse(line);
+    for (const auto& [key, value] : json.items()) {
       if (key == "stage") {
         record.stage = value;
       } else if (key == "step") {

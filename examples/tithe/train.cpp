@@ -1,6 +1,4 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
-#include "train.hpp"
-
 #include <array>
 #include <csignal>
 #include <iostream>
@@ -10,18 +8,20 @@
 #include <utility>
 #include <vector>
 
+#include "tithe/pipeline.hpp"
+
 #include "progress.hpp"
 #include "run_folder.hpp"
 #include "tithe/core/content_hash.hpp"
 #include "tithe/evaluate/held_out.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
-#include "tithe/pipeline.hpp"
 #include "tithe/reference/frozen_sft.hpp"
 #include "tithe/report/table.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/study/record.hpp"
 #include "torch_setup.hpp"
+#include "train.hpp"
 
 namespace program {
 namespace {
@@ -160,6 +160,19 @@ void complete(RunReport& report, const std::vector<tithe::StepRecord>& steps) {
   for (const tithe::SliceReport& slice : report.slices) report.train_seconds += slice.training.seconds;
 }
 
+/// The held-out figures of a model, as a pipeline reports them of the model that it begins with.
+std::vector<tithe::Estimate> score_held_out(const tithe::Pretrained& pretrained, const tithe::RunOptions& options) {
+  const tithe::Limits limits{
+      .max_length = options.max_length > tithe::Tokens{} ? options.max_length : pretrained.positions(),
+      .too_long = options.too_long,
+      .keep_degenerate = options.keep_degenerate};
+  return tithe::evaluate_held_out(pretrained.model,
+                                  tithe::encode_held_out(options.held_out, pretrained.encoding(), limits),
+                                  {.pass = {.rows = options.preference.batch_size},
+                                   .head = options.head,
+                                   .bootstrap = {.seed = options.seed}});
+}
+
 tithe::RecordJson settings_json(const TrainSettings& settings) {
   const auto paths = [](const std::vector<std::filesystem::path>& list) {
     std::vector<std::string> names;
@@ -260,9 +273,7 @@ int train(const TrainSettings& settings, const Session& session) {
   // A run that goes on has no use for the model as it came, but its record has.
   std::vector<tithe::Estimate> before;
   if (place) {
-    const tithe::Tokens longest = options.max_length > tithe::Tokens{} ? options.max_length : pretrained.positions();
-    before = tithe::evaluate_held_out(pretrained.model, options.held_out, pretrained.encoding(),
-                                      {longest, options.too_long, options.keep_degenerate}, options.seed);
+    before = score_held_out(pretrained, options);
   }
 
   options.checkpoint.folder = folder.checkpoint();
