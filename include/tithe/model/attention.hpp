@@ -16,13 +16,15 @@
 #include <vector>
 
 #include "tithe/data/pack.hpp"
+#include "tithe/model/dense_attention.hpp"
 
 /// Causal attention over packed rows, planned once a batch and shared by all layers.
 namespace tithe {
 
 /// How a batch's rows are attended. All ways give the same numbers.
 enum class AttentionPath : std::uint8_t {
-  automatic,  ///< rows up to a length are gathered, longer ones go by segments
+  automatic,  ///< dense if all rows are short; else rows up to a length are gathered, longer ones go by segments
+  dense,      ///< rows side by side in padded groups, by plain matrix products; on the CPU, in float32 or float64
   gathered,   ///< rows side by side in padded groups of like length, with a mask
   segmented,  ///< a call for each completion, prompt keys and values reused, no padding
 };
@@ -33,6 +35,12 @@ class AttentionPlan {
   /// `dtype` is that of the queries: masks are added to their scores.
   AttentionPlan(const PackedRows& rows, at::ScalarType dtype, AttentionPath path = AttentionPath::automatic)
       : dtype_{dtype} {
+    if (path == AttentionPath::dense || (path == AttentionPath::automatic && prefers_dense(rows))) {
+      std::vector<const RowExtent*> all;
+      for (const RowExtent& row : rows.extents) all.push_back(&row);
+      group_by_length(std::move(all), [&](const auto& like) { dense_.push_back(dense_batch(like)); });
+      return;
+    }
     std::vector<const RowExtent*> gathered;
     for (const RowExtent& row : rows.extents) {
       const bool gather = path == AttentionPath::gathered ||
@@ -45,7 +53,13 @@ class AttentionPlan {
     }
     std::vector<std::int64_t> order(static_cast<std::size_t>(rows.fed_tokens()));
     std::int64_t place = 0;
-    group(std::move(gathered), order, place);
+    group_by_length(std::move(gathered), [&](const auto& like) {
+      add_group(like);
+      for (const RowExtent* row : like) {
+        std::iota(order.begin() + row->start, order.begin() + row->start + row->fed(), place);
+        place += groups_.back().length;
+      }
+    });
     for (const RowExtent& row : segments_) {
       std::iota(order.begin() + row.start, order.begin() + row.start + row.fed(), place);
       place += row.fed();
@@ -58,6 +72,7 @@ class AttentionPlan {
   /// q [T, heads, d], k and v [T, kv_heads, d] → [T, heads · d]. The layer does not matter here; it does where keys
   /// are cached.
   at::Tensor operator()(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) const {
+    if (!dense_.empty()) return detail::DenseAttention::apply(q, k, v, &dense_);
     std::vector<at::Tensor> outputs;
     outputs.reserve(groups_.size() + segments_.size());
     for (const Group& rows : groups_) {
@@ -75,6 +90,8 @@ class AttentionPlan {
  private:
   /// Measured on two cores with heads of 8 to 64: beyond it the padded square costs more than the calls it saves.
   static constexpr std::int64_t longest_gathered = 512;
+  /// Up to here the scores of all queries are cheap to keep.
+  static constexpr std::int64_t longest_dense = 128;
   /// A group's padded length may exceed its shortest row's by this factor; a new group costs a few more operators.
   static constexpr double group_spread = 1.25;
   static constexpr std::int64_t group_slack = 16;
@@ -92,34 +109,33 @@ class AttentionPlan {
     return at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, std::nullopt, grouped_queries);
   }
 
+  bool prefers_dense(const PackedRows& rows) const {
+    return rows.tokens.device().is_cpu() && (dtype_ == at::kFloat || dtype_ == at::kDouble) &&
+           std::ranges::all_of(rows.extents, [](const RowExtent& row) { return row.fed() <= longest_dense; });
+  }
+
   /// Rows of like length share a padded call.
-  void group(std::vector<const RowExtent*> rows, std::vector<std::int64_t>& order, std::int64_t& place) {
+  template <class Use>
+  static void group_by_length(std::vector<const RowExtent*> rows, Use use) {
     std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->fed() < b->fed(); });
     for (auto first = rows.begin(); first != rows.end();) {
       const auto longest = static_cast<std::int64_t>(static_cast<double>((*first)->fed()) * group_spread) + group_slack;
       const auto last = std::find_if(first, rows.end(), [&](const auto* row) { return row->fed() > longest; });
-      add_group({first, last});
-      for (auto row = first; row != last; ++row) {
-        std::iota(order.begin() + (*row)->start, order.begin() + (*row)->start + (*row)->fed(), place);
-        place += groups_.back().length;
-      }
+      use(std::vector<const RowExtent*>{first, last});
       first = last;
     }
   }
 
-  void add_group(const std::vector<const RowExtent*>& rows) {
-    Group group{.count = static_cast<std::int64_t>(rows.size()), .length = rows.back()->fed(), .index = {}, .mask = {}};
-    group.index = at::empty({group.count * group.length}, at::kLong);
-    group.mask = at::full({group.count, 1, group.length, group.length}, -std::numeric_limits<double>::infinity(),
-                          at::TensorOptions{}.dtype(at::kFloat));
-    auto* index = group.index.mutable_data_ptr<std::int64_t>();
-    auto* mask = group.mask.mutable_data_ptr<float>();
+  /// [rows, 1, length, length], of rows in order of their lengths.
+  [[nodiscard]] at::Tensor padded_mask(const std::vector<const RowExtent*>& rows) const {
+    const std::int64_t length = rows.back()->fed();
+    const at::Tensor all = at::full({std::ssize(rows), 1, length, length}, -std::numeric_limits<double>::infinity(),
+                                    at::TensorOptions{}.dtype(at::kFloat));
+    auto* mask = all.mutable_data_ptr<float>();
     for (const RowExtent* row : rows) {
       const auto see = [&](std::int64_t query, std::int64_t first, std::int64_t last) {
-        std::fill(mask + query * group.length + first, mask + query * group.length + last, 0.0F);
+        std::fill(mask + query * length + first, mask + query * length + last, 0.0F);
       };
-      const std::int64_t fed = row->fed();
-      for (std::int64_t i = 0; i < group.length; ++i) index[i] = row->start + (i < fed ? i : 0);
       for (std::int64_t i = 0; i < row->prompt; ++i) see(i, 0, i + 1);
       std::int64_t begin = row->prompt;
       for (const std::int64_t completion : row->completions) {
@@ -129,12 +145,34 @@ class AttentionPlan {
         }
         begin += completion;
       }
-      for (std::int64_t i = fed; i < group.length; ++i) see(i, 0, 1);  // padding must see something: no 0/0
-      index += group.length;
-      mask += group.length * group.length;
+      for (std::int64_t i = row->fed(); i < length; ++i) see(i, 0, 1);  // padding must see something: no 0/0
+      mask += length * length;
     }
-    group.mask = group.mask.to(dtype_);
-    groups_.push_back(std::move(group));
+    return all.to(dtype_);
+  }
+
+  /// [rows, length]: the packed token at each place; `padding` gives what stands behind a row's end.
+  template <class Padding>
+  static at::Tensor padded_tokens(const std::vector<const RowExtent*>& rows, Padding padding) {
+    const std::int64_t length = rows.back()->fed();
+    const at::Tensor all = at::empty({std::ssize(rows), length}, at::kLong);
+    auto* token = all.mutable_data_ptr<std::int64_t>();
+    for (const RowExtent* row : rows) {
+      std::iota(token, token + row->fed(), row->start);
+      std::fill(token + row->fed(), token + length, padding(*row));
+      token += length;
+    }
+    return all;
+  }
+
+  [[nodiscard]] detail::DenseBatch dense_batch(const std::vector<const RowExtent*>& rows) const {
+    return {padded_tokens(rows, [](const RowExtent&) { return -1; }), padded_mask(rows)};
+  }
+  void add_group(const std::vector<const RowExtent*>& rows) {
+    groups_.push_back({.count = std::ssize(rows),
+                       .length = rows.back()->fed(),
+                       .index = padded_tokens(rows, [](const RowExtent& row) { return row.start; }).flatten(),
+                       .mask = padded_mask(rows)});
   }
 
   /// Prompt and first completion are one causal sequence; each further completion comes after the prompt again.
@@ -169,6 +207,7 @@ class AttentionPlan {
   }
 
   at::ScalarType dtype_;
+  std::vector<detail::DenseBatch> dense_;  ///< of all rows, or of none
   std::vector<Group> groups_;
   std::vector<RowExtent> segments_;
   at::Tensor order_;  ///< [T]: where each packed token's output stands among the calls' outputs; undefined if in order

@@ -4,17 +4,14 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/addcmul.h>
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/randn.h>
-#include <ATen/ops/rms_norm.h>
-#include <ATen/ops/silu.h>
 
 #include <cmath>
 #include <cstdint>
@@ -28,6 +25,7 @@
 #include "tithe/model/attention.hpp"
 #include "tithe/model/concept.hpp"
 #include "tithe/model/config.hpp"
+#include "tithe/model/functions.hpp"
 
 /// The one decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU. Llama and its kin, and the miniature,
 /// are settings of it.
@@ -112,8 +110,9 @@ class Decoder {
     at::Tensor x = at::embedding(embedding_, tokens);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const Layer& layer = layers_[i];
-      x = x + attention(layer, static_cast<std::int64_t>(i), norm(x, layer.input_norm), rotary, attend);
-      x = x + mlp(layer, norm(x, layer.mlp_norm));
+      x = at::addmm(x, attention(layer, static_cast<std::int64_t>(i), norm(x, layer.input_norm), rotary, attend),
+                    layer.o.t());
+      x = at::addmm(x, swiglu(at::linear(norm(x, layer.mlp_norm), layer.gate_up)), layer.down.t());
     }
     return norm(x, final_norm_);
   }
@@ -194,7 +193,7 @@ class Decoder {
     at::Tensor gate_up;     ///< [2 · intermediate, d]: gates, then values
     at::Tensor down;        ///< [d, intermediate]
   };
-  /// Cosines and sines of a batch's positions, [T, 1, head_dim]; the sines' first half is negated.
+  /// Cosines and sines of a batch's positions, [T, head_dim / 2].
   struct Rotary {
     at::Tensor cosine;
     at::Tensor sine;
@@ -216,7 +215,7 @@ class Decoder {
   }
 
   [[nodiscard]] at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {
-    return at::rms_norm(x, {config_.hidden_size}, weight, config_.rms_norm_eps);
+    return rms_norm(x, weight, config_.rms_norm_eps);
   }
 
   template <class Attend>
@@ -226,32 +225,14 @@ class Decoder {
     const std::int64_t kv_heads = config_.num_key_value_heads;
     const std::optional<at::Tensor> bias = layer.qkv_bias.defined() ? std::optional{layer.qkv_bias} : std::nullopt;
     const at::Tensor qkv = at::linear(x, layer.qkv, bias).view({x.size(0), heads + 2 * kv_heads, config_.head_dim});
-    const at::Tensor qk = rotate(qkv.narrow(1, 0, heads + kv_heads), rotary);
-    const at::Tensor out = attend(index, qk.narrow(1, 0, heads), qk.narrow(1, heads, kv_heads),
-                                  qkv.narrow(1, heads + kv_heads, kv_heads));
-    return at::linear(out, layer.o);
-  }
-
-  /// SwiGLU (Shazeer 2020): down(silu(gate(x)) · up(x)).
-  [[nodiscard]] at::Tensor mlp(const Layer& layer, const at::Tensor& x) const {
-    const at::Tensor gate_up = at::linear(x, layer.gate_up);
-    const std::int64_t size = config_.intermediate_size;
-    return at::linear(at::silu(gate_up.narrow(1, 0, size)) * gate_up.narrow(1, size, size), layer.down);
-  }
-
-  /// Rotary positions (Su et al. 2021), in halves: (a, b) → (a·cos − b·sin, b·cos + a·sin).
-  [[nodiscard]] at::Tensor rotate(const at::Tensor& x, const Rotary& rotary) const {
-    const std::int64_t half = config_.head_dim / 2;
-    const at::Tensor swapped = at::cat({x.narrow(2, half, half), x.narrow(2, 0, half)}, 2);
-    return at::addcmul(x * rotary.cosine, swapped, rotary.sine);
+    const auto [q, k, v] = rotate_heads(qkv, rotary.cosine, rotary.sine, heads, kv_heads);
+    return attend(index, q, k, v);
   }
 
   /// Angles in float32, as the models were trained.
   [[nodiscard]] Rotary rotate_by(const at::Tensor& positions) const {
-    const at::Tensor angles = (positions.unsqueeze(1) * frequencies_).unsqueeze(1);
-    const at::Tensor cosine = angles.cos().to(dtype());
-    const at::Tensor sine = angles.sin().to(dtype());
-    return {at::cat({cosine, cosine}, 2), at::cat({-sine, sine}, 2)};
+    const at::Tensor angles = positions.unsqueeze(1) * frequencies_;
+    return {angles.cos().to(dtype()), angles.sin().to(dtype())};
   }
 
   /// Radians per position of each pair of a head's coordinates: θ^(−2i/head_dim).
