@@ -74,12 +74,13 @@ class PipelineTrainer {
     bool cancelled = false;
     for (std::size_t i = progress.slice(); i < plan.size() && !cancelled; ++i) {
       const Rows rows = draw(ledger, source, i, progress);
-      SliceReport slice = plan[i].stage == Stage::sft
-                              ? train(SupervisedObjective{policies_.supervised, options.head}, rows, i, ledger, source,
-                                      options, progress)
-                              : train_preference(rows, i, ledger, source, options, progress);
-      cancelled = slice.training.cancelled;
-      progress.keep(std::move(slice));
+      const bool on_demand = !source.available(plan[i].stage).has_value();
+      const SliceRun slice{i, plan[i], rows, on_demand, ledger, options, progress};
+      SliceReport done = plan[i].stage == Stage::sft
+                             ? train(SupervisedObjective{policies_.supervised, options.head}, slice)
+                             : train_preference(slice);
+      cancelled = done.training.cancelled;
+      progress.keep(std::move(done));
     }
     std::vector<Estimate> after;
     if (!cancelled) after = evaluate_held_out(model_, held_out, evaluation(options));
@@ -128,9 +129,18 @@ class PipelineTrainer {
     return rows_of(ledger.draw_again(source, slice, model_));
   }
 
-  template <class Source>
-  SliceReport train_preference(const Rows& rows, std::size_t slice, const Ledger& ledger, const Source& source,
-                               const RunOptions& options, Progress& progress) {
+  /// One slice of the plan on its way.
+  struct SliceRun {
+    std::size_t index;
+    Slice planned;
+    const Rows& rows;
+    bool on_demand;  ///< its source cannot give the same rows again
+    const Ledger& ledger;
+    const RunOptions& options;
+    Progress& progress;
+  };
+
+  SliceReport train_preference(const SliceRun& slice) {
     if constexpr (!Policies::has_loss) {
       throw BudgetError{{.who = "Pipeline",
                          .required = "a plan without preferences, as no loss was given",
@@ -138,45 +148,31 @@ class PipelineTrainer {
                          .fix = "Let the schedule plan demonstrations only, or add a loss"}};
     } else if constexpr (NeedsReference<Loss>) {
       auto reference = policies_.reference.snapshot(model_);
-      progress.restore_reference(slice, reference.weights());
-      return train(PreferenceObjective{policies_.loss, std::move(reference), options.head}, rows, slice, ledger, source,
-                   options, progress);
+      slice.progress.restore_reference(slice.index, reference.weights());
+      return train(PreferenceObjective{policies_.loss, std::move(reference), slice.options.head}, slice);
     } else {
-      return train(PreferenceObjective{policies_.loss, NoSnapshot{}, options.head}, rows, slice, ledger, source, options,
-                   progress);
+      return train(PreferenceObjective{policies_.loss, NoSnapshot{}, slice.options.head}, slice);
     }
   }
 
   /// One slice through the one loop, watched so that it can be saved and brought back.
-  template <class Objective, class Source>
-  SliceReport train(const Objective& objective, const Rows& rows, std::size_t slice, const Ledger& ledger,
-                    const Source& source, const RunOptions& options, Progress& progress) {
-    const Slice& planned = ledger.plan()[slice];
-    StageOptions stage = planned.stage == Stage::sft ? options.sft : options.preference;
+  template <class Objective>
+  SliceReport train(const Objective& objective, const SliceRun& slice) {
+    const RunOptions& options = slice.options;
+    StageOptions stage = slice.planned.stage == Stage::sft ? options.sft : options.preference;
     stage.order = options.order;
-    stage.seed = derive(options.seed, {static_cast<std::uint64_t>(slice)});
-    const NamedTensors parameters = model_.parameters();
-    const bool on_demand = !source.available(planned.stage).has_value();
-    const auto save = [&](const StageState& state, const AdamW& optimizer) {
-      progress.save(slice, state, ledger, model_.weights(), parameters, optimizer, weights_of(objective),
-                    on_demand ? &rows : nullptr);
-    };
-    const StageHooks hooks{
-        .on_step =
-            [&](const StepRecord& record) {
-              progress.count_record();
-              if (options.on_step) options.on_step(record);
-            },
-        .on_progress =
-            [&](const StageState& state, const AdamW& optimizer, bool ends) {
-              if (progress.is_due(state, ends)) save(state, optimizer);
-            },
-        .restore =
-            [&](StageState& state, AdamW& optimizer) { progress.restore_stage(slice, parameters, state, optimizer); },
-        .stop = options.stop};
-    return {planned.stage, planned.count,
-            train_stage(model_, objective, rows, stage, hooks,
-                        {.slice = static_cast<std::int64_t>(slice), .stage = std::string{name(planned.stage)}})};
+    stage.seed = derive(options.seed, {static_cast<std::uint64_t>(slice.index)});
+    const StageHooks hooks = slice.progress.watch(slice.index,
+                                                  {.ledger = slice.ledger,
+                                                   .weights = model_.weights(),
+                                                   .parameters = model_.parameters(),
+                                                   .reference = weights_of(objective),
+                                                   .rows = slice.on_demand ? &slice.rows : nullptr},
+                                                  options.on_step, options.stop);
+    return {slice.planned.stage, slice.planned.count,
+            train_stage(model_, objective, slice.rows, stage, hooks,
+                        {.slice = static_cast<std::int64_t>(slice.index),
+                         .stage = std::string{name(slice.planned.stage)}})};
   }
 
   template <class Objective>

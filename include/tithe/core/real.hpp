@@ -20,7 +20,8 @@ struct Real {
 
   template <class T>
     requires std::is_arithmetic_v<T>
-  constexpr Real(T number) : value{number == T{} ? 0.0 : static_cast<double>(number)} {}
+  constexpr Real(T number)  // NOLINT(google-explicit-constructor): numbers are template arguments
+      : value{number == T{} ? 0.0 : static_cast<double>(number)} {}
 
   friend constexpr bool operator==(const Real& a, const Real& b) {
     return a.is_dynamic == b.is_dynamic &&

@@ -3,8 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,68 +19,19 @@
 #include "tithe/train/fingerprint.hpp"
 #include "tithe/train/run.hpp"
 #include "tithe/train/stage.hpp"
+#include "tithe/train/state_json.hpp"
 
 /// Where a run stands, saved and brought back.
 namespace tithe {
-namespace detail {
 
-inline nlohmann::json to_json(const StageState& state) {
-  nlohmann::json means = nlohmann::json::array();
-  for (const Means::Entry& entry : state.means.entries()) means.push_back({entry.name, entry.sum, entry.count});
-  return {{"step", state.step}, {"tokens", state.tokens.value()}, {"seconds", state.seconds},
-          {"pass", state.pass}, {"means", means},                 {"loss", state.loss}};
-}
-inline StageState stage_state_of(const nlohmann::json& json) {
-  StageState state{.step = json.at("step"),
-                   .tokens = Tokens{json.at("tokens").get<std::int64_t>()},
-                   .seconds = json.at("seconds"),
-                   .pass = json.at("pass"),
-                   .loss = json.at("loss")};
-  for (const auto& mean : json.at("means")) state.means.add(mean.at(0).get<std::string>(), mean.at(1), mean.at(2));
-  return state;
-}
-
-inline nlohmann::json to_json(const LedgerEntry& entry) {
-  return {static_cast<int>(entry.stage), entry.slice,         entry.origin.id,
-          entry.origin.file,             entry.origin.line,   entry.content.bytes,
-          static_cast<int>(entry.outcome), entry.reason};
-}
-inline LedgerEntry ledger_entry_of(const nlohmann::json& json) {
-  return {.stage = static_cast<Stage>(json.at(0).get<int>()),
-          .slice = json.at(1),
-          .origin = {.id = json.at(2), .file = json.at(3), .line = json.at(4)},
-          .content = {json.at(5).get<std::array<std::uint8_t, 32>>()},
-          .outcome = static_cast<Outcome>(json.at(6).get<int>()),
-          .reason = json.at(7)};
-}
-
-inline nlohmann::json to_json(const SliceReport& slice) {
-  return {static_cast<int>(slice.stage), slice.labels.value(),          slice.training.steps,  slice.training.steps_done,
-          slice.training.rows,           slice.training.tokens.value(), slice.training.seconds};
-}
-inline SliceReport slice_report_of(const nlohmann::json& json) {
-  return {.stage = static_cast<Stage>(json.at(0).get<int>()),
-          .labels = Examples{json.at(1).get<std::int64_t>()},
-          .training = {.steps = json.at(2),
-                       .steps_done = json.at(3),
-                       .rows = json.at(4),
-                       .tokens = Tokens{json.at(5).get<std::int64_t>()},
-                       .seconds = json.at(6)}};
-}
-
-inline nlohmann::json to_json(const Estimate& estimate) {
-  return {estimate.name, estimate.value, estimate.low, estimate.high, estimate.samples};
-}
-inline Estimate estimate_of(const nlohmann::json& json) {
-  return {.name = json.at(0), .value = json.at(1), .low = json.at(2), .high = json.at(3), .samples = json.at(4)};
-}
-
-inline nlohmann::json to_json(const Row& row) { return {row.prompt, row.completions, row.desirable, row.id}; }
-inline Row row_of(const nlohmann::json& json) {
-  return {.prompt = json.at(0), .completions = json.at(1), .desirable = json.at(2), .id = json.at(3)};
-}
-
-}  // namespace detail
+/// What a checkpoint holds besides where the run stands. Tensors are handles: they are saved as they are by then.
+struct RunParts {
+  const Ledger& ledger;
+  NamedTensors weights;        ///< the model's
+  NamedTensors parameters;     ///< those of them that are trained, with their gradients
+  NamedTensors reference;      ///< the reference's weights, if there is one
+  const Rows* rows = nullptr;  ///< the slice's, where its source cannot give them again
+};
 
 /// The checkpoints of a run: all that decides its next pass is in one record, or the record is not there.
 ///
@@ -141,10 +95,66 @@ class Progress {
     for (const auto& row : loaded_->state.at("rows")) rows.push_back(detail::row_of(row));
     return rows;
   }
+  /// What was reported of the slices that are finished, and of held-out data before training.
+  [[nodiscard]] const std::vector<SliceReport>& finished() const { return finished_; }
+  [[nodiscard]] const std::vector<Estimate>& before() const { return before_; }
+
+  void keep(SliceReport slice) { finished_.push_back(std::move(slice)); }
+  void keep(std::vector<Estimate> before) { before_ = std::move(before); }
+
+  /// Hooks that count and save a slice's steps, and bring it back where the run was interrupted. What `parts` refers to
+  /// must outlive them.
+  [[nodiscard]] StageHooks watch(std::size_t slice, RunParts parts, std::function<void(const StepRecord&)> on_step,
+                                 std::stop_token stop) {
+    const auto shared = std::make_shared<const RunParts>(std::move(parts));
+    return {.on_step =
+                [this, on_step = std::move(on_step)](const StepRecord& record) {
+                  ++records_;
+                  if (on_step) on_step(record);
+                },
+            .on_progress =
+                [this, slice, shared](const StageState& state, const AdamW& optimizer, bool ends) {
+                  if (is_due(state, ends)) save(slice, state, optimizer, *shared);
+                },
+            .restore =
+                [this, slice, shared](StageState& state, AdamW& optimizer) {
+                  if (in_slice(slice)) restore_stage(shared->parameters, state, optimizer);
+                },
+            .stop = std::move(stop)};
+  }
+
+ private:
+  /// Whether a state is to be saved: at the end of a slice, every so many steps, or between the passes of a step.
+  [[nodiscard]] bool is_due(const StageState& state, bool slice_ends) const {
+    if (options_.folder.empty()) return false;
+    if (state.pass != 0) return options_.within_steps;
+    return slice_ends || (options_.every > Steps{} && state.step % options_.every.value() == 0);
+  }
+
+  void save(std::size_t slice, const StageState& state, const AdamW& optimizer, const RunParts& parts) {
+    Checkpoint checkpoint{.state = {{"identity", identity_},
+                                    {"fingerprint", fingerprint_},
+                                    {"slice", slice},
+                                    {"records", records_},
+                                    {"stage", detail::saved(state)},
+                                    {"ledger", detail::saved_list(parts.ledger.entries())},
+                                    {"finished", detail::saved_list(finished_)},
+                                    {"before", detail::saved_list(before_)}}};
+    if (parts.rows != nullptr) checkpoint.state["rows"] = detail::saved_list(*parts.rows);
+    const auto add = [&](const std::string& prefix, const NamedTensors& tensors) {
+      for (const NamedTensor& tensor : tensors) checkpoint.tensors.push_back({prefix + tensor.name, tensor.tensor});
+    };
+    add("model.", parts.weights);
+    add("reference.", parts.reference);
+    add("optimizer.", optimizer.state(parts.parameters));
+    for (const NamedTensor& parameter : parts.parameters) {
+      if (parameter.tensor.grad().defined()) add("gradient.", {{parameter.name, parameter.tensor.grad()}});
+    }
+    store_.save(checkpoint);
+  }
+
   /// Brings back where the stage stood, its optimizer, and the gradients of a step that was under way.
-  void restore_stage(std::size_t slice, const NamedTensors& parameters, StageState& state,
-                     const AdamW& optimizer) const {
-    if (!in_slice(slice)) return;
+  void restore_stage(const NamedTensors& parameters, StageState& state, const AdamW& optimizer) const {
     state = stage_;
     restore_tensors(loaded_->tensors, "optimizer.", optimizer.state(parameters));
     for (const NamedTensor& saved : loaded_->tensors) {
@@ -154,51 +164,6 @@ class Progress {
     }
   }
 
-  /// What was reported of the slices that are finished, and of held-out data before training.
-  [[nodiscard]] const std::vector<SliceReport>& finished() const { return finished_; }
-  [[nodiscard]] const std::vector<Estimate>& before() const { return before_; }
-
-  void count_record() { ++records_; }
-  void keep(SliceReport slice) { finished_.push_back(std::move(slice)); }
-  void keep(std::vector<Estimate> before) { before_ = std::move(before); }
-
-  /// Whether a state is to be saved: at the end of a slice, every so many steps, or between the passes of a step.
-  [[nodiscard]] bool is_due(const StageState& state, bool slice_ends) const {
-    if (options_.folder.empty()) return false;
-    if (state.pass != 0) return options_.within_steps;
-    return slice_ends || (options_.every > Steps{} && state.step % options_.every.value() == 0);
-  }
-
-  /// Saves the run. `rows` only where the slice's source cannot give them again.
-  void save(std::size_t slice, const StageState& state, const Ledger& ledger, const NamedTensors& weights,
-            const NamedTensors& parameters, const AdamW& optimizer, const NamedTensors& reference, const Rows* rows) {
-    Checkpoint checkpoint{.state = {{"identity", identity_},
-                                    {"fingerprint", fingerprint_},
-                                    {"slice", slice},
-                                    {"records", records_},
-                                    {"stage", detail::to_json(state)},
-                                    {"ledger", nlohmann::json::array()},
-                                    {"finished", nlohmann::json::array()},
-                                    {"before", nlohmann::json::array()}}};
-    for (const SliceReport& report : finished_) checkpoint.state["finished"].push_back(detail::to_json(report));
-    for (const Estimate& estimate : before_) checkpoint.state["before"].push_back(detail::to_json(estimate));
-    for (const LedgerEntry& entry : ledger.entries()) checkpoint.state["ledger"].push_back(detail::to_json(entry));
-    if (rows != nullptr) {
-      for (const Row& row : *rows) checkpoint.state["rows"].push_back(detail::to_json(row));
-    }
-    const auto add = [&](const std::string& prefix, const NamedTensors& tensors) {
-      for (const NamedTensor& tensor : tensors) checkpoint.tensors.push_back({prefix + tensor.name, tensor.tensor});
-    };
-    add("model.", weights);
-    add("reference.", reference);
-    add("optimizer.", optimizer.state(parameters));
-    for (const NamedTensor& parameter : parameters) {
-      if (parameter.tensor.grad().defined()) add("gradient.", {{parameter.name, parameter.tensor.grad()}});
-    }
-    store_.save(checkpoint);
-  }
-
- private:
   static void require_same(const std::string& what, const nlohmann::json& now, const nlohmann::json& saved,
                            std::string fix) {
     if (now == saved) return;

@@ -96,7 +96,7 @@ inline void require_finite_gradient(double norm, const StepBatch& step) {
 /// rows, before a loss or gradient that is not finite can change a weight.
 template <LanguageModel M, class Objective>
 StageReport train_stage(const M& model, const Objective& objective, std::span<const Row> rows,
-                        const StageOptions& options, const StageHooks& hooks = {}, StepRecord labels = {}) {
+                        const StageOptions& options, const StageHooks& hooks = {}, const StepRecord& labels = {}) {
   using Clock = std::chrono::steady_clock;
   options.validate();
   const NamedTensors parameters = model.parameters();

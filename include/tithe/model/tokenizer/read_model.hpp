@@ -137,7 +137,7 @@ inline Bpe read_bpe(const TokenizerFile& model, const Vocabulary& vocabulary) {
   if (const auto unknown = model.get<std::string>("unk_token")) {
     const auto id = vocabulary.find(*unknown);
     if (!id) model.fail("unk_token", "a token of the vocabulary", in_quotes(*unknown));
-    options.unknown = *id;
+    options.unknown = id;
   }
   if (model.get_or("byte_fallback", false)) {
     options.bytes.emplace();

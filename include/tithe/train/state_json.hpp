@@ -1,0 +1,85 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tithe/budget/ledger.hpp"
+#include "tithe/core/record.hpp"
+#include "tithe/data/row.hpp"
+#include "tithe/train/run.hpp"
+#include "tithe/train/stage.hpp"
+
+/// What a checkpoint's state.json is made of: `saved` writes, `…_of` reads. Numbers survive to the last bit.
+namespace tithe {
+namespace detail {
+
+inline nlohmann::json saved(const StageState& state) {
+  nlohmann::json means = nlohmann::json::array();
+  for (const Means::Entry& entry : state.means.entries()) means.push_back({entry.name, entry.sum, entry.count});
+  return {{"step", state.step}, {"tokens", state.tokens.value()}, {"seconds", state.seconds},
+          {"pass", state.pass}, {"means", means},                 {"loss", state.loss}};
+}
+inline StageState stage_state_of(const nlohmann::json& json) {
+  StageState state{.step = json.at("step"),
+                   .tokens = Tokens{json.at("tokens").get<std::int64_t>()},
+                   .seconds = json.at("seconds"),
+                   .pass = json.at("pass"),
+                   .loss = json.at("loss")};
+  for (const auto& mean : json.at("means")) state.means.add(mean.at(0).get<std::string>(), mean.at(1), mean.at(2));
+  return state;
+}
+
+inline nlohmann::json saved(const LedgerEntry& entry) {
+  return {static_cast<int>(entry.stage), entry.slice,         entry.origin.id,
+          entry.origin.file,             entry.origin.line,   entry.content.bytes,
+          static_cast<int>(entry.outcome), entry.reason};
+}
+inline LedgerEntry ledger_entry_of(const nlohmann::json& json) {
+  return {.stage = static_cast<Stage>(json.at(0).get<int>()),
+          .slice = json.at(1),
+          .origin = {.id = json.at(2), .file = json.at(3), .line = json.at(4)},
+          .content = {json.at(5).get<std::array<std::uint8_t, 32>>()},
+          .outcome = static_cast<Outcome>(json.at(6).get<int>()),
+          .reason = json.at(7)};
+}
+
+inline nlohmann::json saved(const SliceReport& slice) {
+  return {static_cast<int>(slice.stage), slice.labels.value(),          slice.training.steps,  slice.training.steps_done,
+          slice.training.rows,           slice.training.tokens.value(), slice.training.seconds};
+}
+inline SliceReport slice_report_of(const nlohmann::json& json) {
+  return {.stage = static_cast<Stage>(json.at(0).get<int>()),
+          .labels = Examples{json.at(1).get<std::int64_t>()},
+          .training = {.steps = json.at(2),
+                       .steps_done = json.at(3),
+                       .rows = json.at(4),
+                       .tokens = Tokens{json.at(5).get<std::int64_t>()},
+                       .seconds = json.at(6)}};
+}
+
+inline nlohmann::json saved(const Estimate& estimate) {
+  return {estimate.name, estimate.value, estimate.low, estimate.high, estimate.samples};
+}
+inline Estimate estimate_of(const nlohmann::json& json) {
+  return {.name = json.at(0), .value = json.at(1), .low = json.at(2), .high = json.at(3), .samples = json.at(4)};
+}
+
+inline nlohmann::json saved(const Row& row) { return {row.prompt, row.completions, row.desirable, row.id}; }
+inline Row row_of(const nlohmann::json& json) {
+  return {.prompt = json.at(0), .completions = json.at(1), .desirable = json.at(2), .id = json.at(3)};
+}
+
+template <class T>
+nlohmann::json saved_list(const std::vector<T>& items) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const T& item : items) list.push_back(saved(item));
+  return list;
+}
+
+}  // namespace detail
+
+}  // namespace tithe
