@@ -4,11 +4,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
+#include <ATen/ops/_log_softmax.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gather.h>
-#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -30,23 +29,17 @@ struct HeadOptions {
 
 namespace detail {
 
-/// Logits of some rows [n, vocabulary] and ln Σ exp of each [n, 1], in float32 or wider whatever the model's dtype.
-struct HeadChunk {
-  at::Tensor logits;
-  at::Tensor normalizer;
+/// log p of all tokens for some rows, [n, vocabulary], in float32 or wider whatever the model's dtype.
+inline at::Tensor log_softmax_of(const at::Tensor& hidden, const at::Tensor& head) {
+  at::Tensor logits = hidden.matmul(head.t());
+  logits = logits.to(at::promote_types(logits.scalar_type(), at::kFloat));
+  at::_log_softmax_out(logits, logits, 1, false);  // written over the logits: they may fill the workspace
+  return logits;
+}
 
-  static HeadChunk of(const at::Tensor& hidden, const at::Tensor& head) {
-    at::Tensor logits = hidden.matmul(head.t());
-    logits = logits.to(at::promote_types(logits.scalar_type(), at::kFloat));
-    return {logits, logits.logsumexp(1, true)};
-  }
-  /// log p(target) = logit(target) − ln Σ exp(logits)
-  [[nodiscard]] at::Tensor logprobs(const at::Tensor& targets) const {
-    return (logits.gather(1, targets.unsqueeze(1)) - normalizer).squeeze(1);
-  }
-  /// The softmax, written over the logits.
-  at::Tensor& probabilities() { return logits.sub_(normalizer).exp_(); }
-};
+inline at::Tensor at_targets(const at::Tensor& log_softmax, const at::Tensor& targets) {
+  return log_softmax.gather(1, targets.unsqueeze(1)).squeeze(1);
+}
 
 /// The dtype of log-probabilities: float32 or wider.
 inline at::TensorOptions wide_options(const at::Tensor& hidden) {
@@ -72,9 +65,9 @@ struct FrozenHead : torch::autograd::Function<FrozenHead> {
     at::Tensor logprobs = at::empty({hidden.size(0)}, wide_options(hidden));
     at::Tensor gradient = head.index_select(0, targets);
     for_each_chunk(hidden.size(0), chunk, [&](std::int64_t first, std::int64_t n) {
-      HeadChunk part = HeadChunk::of(hidden.narrow(0, first, n), head);
-      logprobs.narrow(0, first, n).copy_(part.logprobs(targets.narrow(0, first, n)));
-      gradient.narrow(0, first, n).sub_(part.probabilities().to(head.scalar_type()).matmul(head));
+      at::Tensor part = log_softmax_of(hidden.narrow(0, first, n), head);
+      logprobs.narrow(0, first, n).copy_(at_targets(part, targets.narrow(0, first, n)));
+      gradient.narrow(0, first, n).sub_(part.exp_().to(head.scalar_type()).matmul(head));
     });
     context->save_for_backward({gradient});
     return logprobs;
@@ -86,21 +79,20 @@ struct FrozenHead : torch::autograd::Function<FrozenHead> {
   }
 };
 
-/// A head that is trained too. Logits of one chunk are kept for the backward pass, of several they are computed again.
+/// A head that is trained too. The log-softmax of a single chunk is kept for the backward pass, that of several is
+/// computed again.
 struct TrainableHead : torch::autograd::Function<TrainableHead> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden, const at::Tensor& head,
                             const at::Tensor& targets, std::int64_t chunk) {
     at::Tensor logprobs = at::empty({hidden.size(0)}, wide_options(hidden));
-    at::Tensor normalizer = at::empty({hidden.size(0), 1}, wide_options(hidden));
     at::Tensor kept;
     for_each_chunk(hidden.size(0), chunk, [&](std::int64_t first, std::int64_t n) {
-      const HeadChunk part = HeadChunk::of(hidden.narrow(0, first, n), head);
-      logprobs.narrow(0, first, n).copy_(part.logprobs(targets.narrow(0, first, n)));
-      normalizer.narrow(0, first, n).copy_(part.normalizer);
-      if (n == hidden.size(0)) kept = part.logits;
+      const at::Tensor part = log_softmax_of(hidden.narrow(0, first, n), head);
+      logprobs.narrow(0, first, n).copy_(at_targets(part, targets.narrow(0, first, n)));
+      if (n == hidden.size(0)) kept = part;
     });
-    context->save_for_backward({hidden, head, targets, normalizer});
-    context->saved_data["logits"] = kept;
+    context->save_for_backward({hidden, head, targets});
+    context->saved_data["kept"] = kept;
     context->saved_data["chunk"] = chunk;
     return logprobs;
   }
@@ -110,15 +102,14 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
     const at::Tensor& hidden = saved[0];
     const at::Tensor& head = saved[1];
     const at::Tensor& targets = saved[2];
-    const at::Tensor kept = context->saved_data["logits"].toTensor();
+    const at::Tensor kept = context->saved_data["kept"].toTensor();
     at::Tensor hidden_gradient = at::empty_like(hidden);
     at::Tensor head_gradient = at::zeros_like(head);
     for_each_chunk(hidden.size(0), context->saved_data["chunk"].toInt(), [&](std::int64_t first, std::int64_t n) {
       const at::Tensor rows = hidden.narrow(0, first, n);
       const at::Tensor scale = upstream[0].narrow(0, first, n).unsqueeze(1);
-      HeadChunk part = kept.defined() ? HeadChunk{kept.clone(), saved[3]} : HeadChunk::of(rows, head);
       // ∂ log p/∂ logits = onehot − softmax, times what arrives from above
-      at::Tensor& wide_gradient = part.probabilities().mul_(-scale);
+      const at::Tensor wide_gradient = (kept.defined() ? kept.exp() : log_softmax_of(rows, head).exp_()).mul_(-scale);
       wide_gradient.scatter_add_(1, targets.narrow(0, first, n).unsqueeze(1), scale);
       const at::Tensor gradient = wide_gradient.to(head.scalar_type());
       hidden_gradient.narrow(0, first, n).copy_(gradient.matmul(head));
@@ -145,8 +136,8 @@ inline at::Tensor head_logprobs(const at::Tensor& hidden, const at::Tensor& head
   }
   at::Tensor logprobs = at::empty({hidden.size(0)}, detail::wide_options(hidden));
   detail::for_each_chunk(hidden.size(0), chunk, [&](std::int64_t first, std::int64_t n) {
-    const auto part = detail::HeadChunk::of(hidden.narrow(0, first, n), head);
-    logprobs.narrow(0, first, n).copy_(part.logprobs(targets.narrow(0, first, n)));
+    const at::Tensor part = detail::log_softmax_of(hidden.narrow(0, first, n), head);
+    logprobs.narrow(0, first, n).copy_(detail::at_targets(part, targets.narrow(0, first, n)));
   });
   return logprobs;
 }

@@ -15,10 +15,13 @@ namespace tithe {
 
 /// log p of every predicted token, [predicted_tokens], float32 or wider, in the order of `rows.targets`.
 ///
-/// A model (concept LanguageModel) gives hidden states and a head, or the logits of the predicted tokens.
+/// A model (concept LanguageModel) gives hidden states and a head, or the logits of the predicted tokens. One that can
+/// leave out what predicts nothing says so with `predicting_hidden`.
 template <class M>
 at::Tensor token_logprobs(const M& model, const PackedRows& rows, const HeadOptions& options = {}) {
-  if constexpr (requires { model.hidden(rows), model.head(); }) {
+  if constexpr (requires { model.predicting_hidden(rows), model.head(); }) {
+    return head_logprobs(model.predicting_hidden(rows), model.head(), rows.targets, options);
+  } else if constexpr (requires { model.hidden(rows), model.head(); }) {
     return head_logprobs(model.hidden(rows).index_select(0, rows.predecessors), model.head(), rows.targets, options);
   } else {
     const at::Tensor logits = model.completion_logits(rows);

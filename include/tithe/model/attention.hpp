@@ -24,7 +24,7 @@ namespace tithe {
 /// How a batch's rows are attended. All ways give the same numbers.
 enum class AttentionPath : std::uint8_t {
   automatic,  ///< dense if all rows are short; else rows up to a length are gathered, longer ones go by segments
-  dense,      ///< rows side by side in padded groups, by plain matrix products; on the CPU, in float32 or float64
+  dense,      ///< completions side by side, each with its prompt, by plain products; on the CPU, in float32 or float64
   gathered,   ///< rows side by side in padded groups of like length, with a mask
   segmented,  ///< a call for each completion, prompt keys and values reused, no padding
 };
@@ -38,7 +38,9 @@ class AttentionPlan {
     if (path == AttentionPath::dense || (path == AttentionPath::automatic && prefers_dense(rows))) {
       std::vector<const RowExtent*> all;
       for (const RowExtent& row : rows.extents) all.push_back(&row);
-      group_by_length(std::move(all), [&](const auto& like) { dense_.push_back(dense_batch(like)); });
+      group_by_length(std::move(all), longest_path, [&](const auto& like) {
+        dense_.push_back(detail::unroll(like, longest_path(*like.back()), dtype));
+      });
       return;
     }
     std::vector<const RowExtent*> gathered;
@@ -53,7 +55,8 @@ class AttentionPlan {
     }
     std::vector<std::int64_t> order(static_cast<std::size_t>(rows.fed_tokens()));
     std::int64_t place = 0;
-    group_by_length(std::move(gathered), [&](const auto& like) {
+    const auto fed = [](const RowExtent& row) { return row.fed(); };
+    group_by_length(std::move(gathered), fed, [&](const auto& like) {
       add_group(like);
       for (const RowExtent* row : like) {
         std::iota(order.begin() + row->start, order.begin() + row->start + row->fed(), place);
@@ -109,18 +112,22 @@ class AttentionPlan {
     return at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, std::nullopt, grouped_queries);
   }
 
-  bool prefers_dense(const PackedRows& rows) const {
+  [[nodiscard]] bool prefers_dense(const PackedRows& rows) const {
     return rows.tokens.device().is_cpu() && (dtype_ == at::kFloat || dtype_ == at::kDouble) &&
-           std::ranges::all_of(rows.extents, [](const RowExtent& row) { return row.fed() <= longest_dense; });
+           std::ranges::all_of(rows.extents, [](const RowExtent& row) { return longest_path(row) <= longest_dense; });
+  }
+  /// A row's prompt and longest completion.
+  static std::int64_t longest_path(const RowExtent& row) {
+    return row.prompt + (row.completions.empty() ? 0 : std::ranges::max(row.completions));
   }
 
   /// Rows of like length share a padded call.
-  template <class Use>
-  static void group_by_length(std::vector<const RowExtent*> rows, Use use) {
-    std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->fed() < b->fed(); });
+  template <class Length, class Use>
+  static void group_by_length(std::vector<const RowExtent*> rows, Length length, Use use) {
+    std::stable_sort(rows.begin(), rows.end(), [&](const auto* a, const auto* b) { return length(*a) < length(*b); });
     for (auto first = rows.begin(); first != rows.end();) {
-      const auto longest = static_cast<std::int64_t>(static_cast<double>((*first)->fed()) * group_spread) + group_slack;
-      const auto last = std::find_if(first, rows.end(), [&](const auto* row) { return row->fed() > longest; });
+      const auto longest = static_cast<std::int64_t>(static_cast<double>(length(**first)) * group_spread) + group_slack;
+      const auto last = std::find_if(first, rows.end(), [&](const auto* row) { return length(*row) > longest; });
       use(std::vector<const RowExtent*>{first, last});
       first = last;
     }
@@ -151,28 +158,14 @@ class AttentionPlan {
     return all.to(dtype_);
   }
 
-  /// [rows, length]: the packed token at each place; `padding` gives what stands behind a row's end.
-  template <class Padding>
-  static at::Tensor padded_tokens(const std::vector<const RowExtent*>& rows, Padding padding) {
-    const std::int64_t length = rows.back()->fed();
-    const at::Tensor all = at::empty({std::ssize(rows), length}, at::kLong);
-    auto* token = all.mutable_data_ptr<std::int64_t>();
-    for (const RowExtent* row : rows) {
-      std::iota(token, token + row->fed(), row->start);
-      std::fill(token + row->fed(), token + length, padding(*row));
-      token += length;
-    }
-    return all;
-  }
-
-  [[nodiscard]] detail::DenseBatch dense_batch(const std::vector<const RowExtent*>& rows) const {
-    return {padded_tokens(rows, [](const RowExtent&) { return -1; }), padded_mask(rows)};
-  }
   void add_group(const std::vector<const RowExtent*>& rows) {
-    groups_.push_back({.count = std::ssize(rows),
-                       .length = rows.back()->fed(),
-                       .index = padded_tokens(rows, [](const RowExtent& row) { return row.start; }).flatten(),
-                       .mask = padded_mask(rows)});
+    Group group{.count = std::ssize(rows), .length = rows.back()->fed(), .index = {}, .mask = padded_mask(rows)};
+    group.index = at::empty({group.count * group.length}, at::kLong);
+    auto* index = group.index.mutable_data_ptr<std::int64_t>();
+    for (const RowExtent* row : rows) {
+      for (std::int64_t i = 0; i < group.length; ++i) *index++ = row->start + (i < row->fed() ? i : 0);
+    }
+    groups_.push_back(std::move(group));
   }
 
   /// Prompt and first completion are one causal sequence; each further completion comes after the prompt again.

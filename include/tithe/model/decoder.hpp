@@ -99,19 +99,29 @@ class Decoder {
   [[nodiscard]] at::Tensor hidden(const PackedRows& rows) const {
     return forward(rows.tokens, rows.positions, AttentionPlan{rows, dtype()});
   }
+  /// The same of the tokens that predict one, [predicted_tokens, hidden_size]; the last layer leaves the others out.
+  [[nodiscard]] at::Tensor predicting_hidden(const PackedRows& rows) const {
+    return forward(rows.tokens, rows.positions, AttentionPlan{rows, dtype()}, rows.predecessors);
+  }
   /// The head's weight, [vocab_size, hidden_size]; the embeddings where the two are tied.
   [[nodiscard]] const at::Tensor& head() const { return head_.defined() ? head_ : embedding_; }
 
   /// Hidden states of any tokens [T] at any positions [T]; `attend(layer, q, k, v)` takes [T, heads, head_dim] and
   /// gives [T, heads · head_dim]. Packed rows attend by an AttentionPlan, generation by a cache of keys and values.
+  /// Where only some tokens' states are wanted, `wanted` holds their places.
   template <class Attend>
-  [[nodiscard]] at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, Attend&& attend) const {
+  [[nodiscard]] at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, Attend&& attend,
+                                   const at::Tensor& wanted = {}) const {
     const Rotary rotary = rotate_by(positions);
     at::Tensor x = at::embedding(embedding_, tokens);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const Layer& layer = layers_[i];
-      x = at::addmm(x, attention(layer, static_cast<std::int64_t>(i), norm(x, layer.input_norm), rotary, attend),
-                    layer.o.t());
+      at::Tensor seen = attention(layer, static_cast<std::int64_t>(i), norm(x, layer.input_norm), rotary, attend);
+      if (wanted.defined() && i + 1 == layers_.size()) {  // behind the last attention, tokens are on their own
+        seen = seen.index_select(0, wanted);
+        x = x.index_select(0, wanted);
+      }
+      x = at::addmm(x, seen, layer.o.t());
       x = at::addmm(x, swiglu(at::linear(norm(x, layer.mlp_norm), layer.gate_up)), layer.down.t());
     }
     return norm(x, final_norm_);

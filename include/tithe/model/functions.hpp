@@ -82,8 +82,8 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
       T* const r = scale.mutable_data_ptr<T>();
       at::parallel_for(0, rows, rows_per_thread(d), [=](std::int64_t first, std::int64_t last) {
         for (std::int64_t row = first; row < last; ++row) {
-          const T* const a = in + row * d;
-          T* const b = out + row * d;
+          const T* __restrict__ const a = in + row * d;
+          T* __restrict__ const b = out + row * d;
           r[row] = static_cast<T>(1 / std::sqrt(static_cast<double>(dot(a, a, d)) / static_cast<double>(d) + epsilon));
           for (std::int64_t i = 0; i < d; ++i) b[i] = a[i] * r[row] * w[i];
         }
@@ -116,10 +116,10 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
       at::parallel_for(0, blocks, std::max<std::int64_t>(1, rows_per_thread(d) / block),
                        [=](std::int64_t first, std::int64_t last) {
         for (std::int64_t row = first * block; row < std::min(rows, last * block); ++row) {
-          const T* const a = in + row * d;
-          const T* const g = above + row * d;
-          T* const b = out + row * d;
-          T* const dw = sums + row / block * d;
+          const T* __restrict__ const a = in + row * d;
+          const T* __restrict__ const g = above + row * d;
+          T* __restrict__ const b = out + row * d;
+          T* __restrict__ const dw = sums + row / block * d;
           for (std::int64_t i = 0; i < d; ++i) {
             b[i] = g[i] * w[i];
             dw[i] += g[i] * a[i] * r[row];
@@ -146,20 +146,17 @@ void rotate_sweep(const at::Tensor& from, const at::Tensor& to, std::int64_t fir
   const T* const s = sine.const_data_ptr<T>();
   at::parallel_for(0, from.size(0), rows_per_thread(heads * d), [=](std::int64_t first, std::int64_t last) {
     for (std::int64_t row = first; row < last; ++row) {
-      const T* const cos = c + row * half;
-      const T* const sin = s + row * half;
-      for (std::int64_t head = 0; head < heads; ++head) {
-        const T* const a = in + row * from_row + head * d;
-        T* const b = out + row * to_row + head * d;
-        if (head >= rotated) {
-          std::copy(a, a + d, b);
-          continue;
-        }
+      const T* __restrict__ const cos = c + row * half;
+      const T* __restrict__ const sin = s + row * half;
+      for (std::int64_t head = 0; head < rotated; ++head) {
+        const T* __restrict__ const a = in + row * from_row + head * d;
+        T* __restrict__ const b = out + row * to_row + head * d;
         for (std::int64_t i = 0; i < half; ++i) {
           b[i] = a[i] * cos[i] - a[i + half] * sin[i] * direction;
           b[i + half] = a[i + half] * cos[i] + a[i] * sin[i] * direction;
         }
       }
+      std::copy(in + row * from_row + rotated * d, in + row * from_row + heads * d, out + row * to_row + rotated * d);
     }
   });
 }
@@ -207,9 +204,9 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
       T* const out = y.mutable_data_ptr<T>();
       at::parallel_for(0, x.size(0), rows_per_thread(n), [=](std::int64_t first, std::int64_t last) {
         for (std::int64_t row = first; row < last; ++row) {
-          const T* const a = in + row * 2 * n;
-          const T* const s = logistic + row * n;
-          T* const b = out + row * n;
+          const T* __restrict__ const a = in + row * 2 * n;
+          const T* __restrict__ const s = logistic + row * n;
+          T* __restrict__ const b = out + row * n;
           for (std::int64_t i = 0; i < n; ++i) b[i] = a[i] * s[i] * a[n + i];
         }
       });
@@ -234,10 +231,10 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
       T* const out = dx.mutable_data_ptr<T>();
       at::parallel_for(0, x.size(0), rows_per_thread(n), [=](std::int64_t first, std::int64_t last) {
         for (std::int64_t row = first; row < last; ++row) {
-          const T* const a = in + row * 2 * n;
-          const T* const s = logistic + row * n;
-          const T* const g = above + row * n;
-          T* const b = out + row * 2 * n;
+          const T* __restrict__ const a = in + row * 2 * n;
+          const T* __restrict__ const s = logistic + row * n;
+          const T* __restrict__ const g = above + row * n;
+          T* __restrict__ const b = out + row * 2 * n;
           for (std::int64_t i = 0; i < n; ++i) {
             b[i] = g[i] * a[n + i] * s[i] * (1 + a[i] * (1 - s[i]));
             b[n + i] = g[i] * a[i] * s[i];
