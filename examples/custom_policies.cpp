@@ -28,7 +28,8 @@ struct SquareRootSft {
 };
 
 static_assert(SquareRootSft{}.plan(tithe::Budget::examples(10'000)) ==
-              tithe::Plan{{tithe::Stage::sft, tithe::Examples{100}}, {tithe::Stage::preference, tithe::Examples{9'900}}});
+              tithe::Plan{{tithe::Stage::sft, tithe::Examples{100}},
+                          {tithe::Stage::preference, tithe::Examples{9'900}}});
 // docs: end
 
 // docs: loss
@@ -46,7 +47,8 @@ struct SquaredHinge {
     return square(clamp_min(1 - beta * margin, 0));
   }
   template <class T>
-  tithe::PairRewards<T> rewards(const tithe::PairLogProbs<T>& policy, const tithe::PairLogProbs<T>& reference) const {
+  tithe::PairRewards<T> rewards(const tithe::PairLogProbs<T>& policy,
+                                const tithe::PairLogProbs<T>& reference) const {
     return tithe::log_ratio_rewards(beta, policy, reference);
   }
   std::string name() const { return tithe::policy_name("SquaredHinge", {beta}); }
@@ -74,7 +76,8 @@ struct HalfPrecisionSft {
 using Recipe = tithe::Pipeline<SquareRootSft, SquaredHinge<0.5>, HalfPrecisionSft>;
 
 static_assert(Recipe::plan(tithe::Budget::examples(400)).count(tithe::Stage::sft) == tithe::Examples{20});
-static_assert(!tithe::is_valid_v<SquareRootSft, SquaredHinge<>, tithe::NoReference>);  // it compares with a reference
+static_assert(
+    !tithe::is_valid_v<SquareRootSft, SquaredHinge<>, tithe::NoReference>);  // it compares with a reference
 // docs: end
 
 namespace {
@@ -131,7 +134,8 @@ int main() try {
   std::cout << report.pipeline << " keeps the laws and spent " << report.ledger.spent() << " labels.\n";
   tithe::Table figures{{{"held out", tithe::Align::left}, {"before"}, {"after"}}};
   for (std::size_t i = 0; i < report.after.size(); ++i) {
-    figures.row({report.after[i].name, tithe::estimate_text(report.before[i]), tithe::estimate_text(report.after[i])});
+    figures.row({report.after[i].name, tithe::estimate_text(report.before[i]),
+                 tithe::estimate_text(report.after[i])});
   }
   std::cout << figures.text();
 } catch (const std::exception& error) {

@@ -33,7 +33,8 @@ tithe::Dataset some_data() {
   };
   tithe::Dataset data;
   for (int i = 0; i < 20; ++i) data.add(tithe::Demonstration{.prompt = text(), .completion = text()});
-  for (int i = 0; i < 180; ++i) data.add(tithe::PreferencePair{.prompt = text(), .chosen = text(), .rejected = text()});
+  for (int i = 0; i < 180; ++i)
+    data.add(tithe::PreferencePair{.prompt = text(), .chosen = text(), .rejected = text()});
   return data;
 }
 
@@ -84,13 +85,15 @@ int main() try {
   while (training.wait_for(std::chrono::milliseconds{100}) == std::future_status::timeout) {
     const tithe::StepRecord step = progress.get();
     std::cout << step.stage << ' ' << step.step << " of " << step.steps << '\n';
-    if (step.stage == "preference" && step.step >= 10) stop.request_stop();  // as if somebody had pressed a button
+    if (step.stage == "preference" && step.step >= 10)
+      stop.request_stop();  // as if somebody had pressed a button
   }
   const tithe::RunReport report = training.get();  // or the exception that ended the training
   // docs: end
 
   const std::int64_t done = report.slices.back().training.steps_done;
-  std::cout << (report.cancelled ? "Cancelled after " : "Finished after ") << done << " steps of preference tuning\n";
+  std::cout << (report.cancelled ? "Cancelled after " : "Finished after ") << done
+            << " steps of preference tuning\n";
   return report.cancelled ? 0 : 1;
 } catch (const std::exception& error) {
   std::cerr << error.what() << '\n';
