@@ -22,6 +22,11 @@ Command add_score(CLI::App& app);
 Command add_generate(CLI::App& app);
 Command add_train(CLI::App& app);
 
+/// Ranges of numbers, told in words: CLI11's own tell the largest double, and fill --help with it.
+CLI::Validator at_least(double least);
+CLI::Validator above(double limit);
+CLI::Validator share();
+
 /// --input, --output and --keep-going.
 void add_line_flags(CLI::App& command, LineOptions& options);
 /// --threads; 0 stands for all cores.

@@ -31,15 +31,17 @@ struct Settings {
 };
 
 constexpr const char* footer =
-    "A line has \"prompt\" or \"prompt_ids\", and is answered with {\"completion\", \"completion_ids\", \"logprobs\"};\n"
-    "an \"id\" is copied to the answer. Ids are taken as they are; a prompt in text gets the tokenizer's special\n"
-    "tokens in front. A completion ends with the end-of-sequence token, at --stop, after --max-new-tokens or at the\n"
-    "last of the model's positions. Its text is without end-of-sequence token and stop text; its ids are all that\n"
-    "were chosen, and each has its log-probability under the model itself (temperature 1, top-p 1).\n\n"
-    "Without --greedy tokens are sampled, a function of the seed and the line's place in the input alone.\n\n"
-    "Examples\n"
-    "  $ echo '{\"prompt\": \"Once upon a time\"}' | tithe generate --model stories260k --greedy --max-new-tokens 48\n"
-    "  $ tithe generate --model run/model --temperature 0.7 --top-p 0.95 --seed 1 -i prompts.jsonl -o answers.jsonl";
+    R"(A line has "prompt" or "prompt_ids", and is answered with {"completion", "completion_ids", "logprobs"};
+an "id" is copied to the answer. Ids are taken as they are; a prompt in text gets the tokenizer's special
+tokens in front. A completion ends with the end-of-sequence token, at --stop, after --max-new-tokens or at the
+last of the model's positions. Its text is without end-of-sequence token and stop text; its ids are all that
+were chosen, and each has its log-probability under the model itself (temperature 1, top-p 1).
+
+Without --greedy tokens are sampled, a function of the seed and the line's place in the input alone.
+
+Examples
+  $ echo '{"prompt": "Once upon a time"}' | tithe generate --model stories260k --greedy --max-new-tokens 48
+  $ tithe generate --model run/model --temperature 0.7 --top-p 0.95 --seed 1 -i prompts.jsonl -o answers.jsonl)";
 
 tithe::TokenIds read_prompt(const InputLine& line, const tithe::Encoding& encoding, std::int64_t positions) {
   const auto object = line.object(who);
@@ -52,7 +54,8 @@ tithe::TokenIds read_prompt(const InputLine& line, const tithe::Encoding& encodi
     require_ids(ids, encoding.vocabulary_size, "prompt_ids", line.where, who);
   }
   if (ids.empty()) {
-    object.fail_here("a prompt of at least one token", "none", "Begin it with the beginning-of-sequence token");
+    object.fail_here("a prompt of at least one token", "none",
+                     "Begin it with the beginning-of-sequence token");
   }
   if (std::ssize(ids) >= positions) {
     object.fail_here("a prompt of fewer tokens than the model's " + std::to_string(positions) + " positions",
@@ -83,7 +86,8 @@ int generate(const Settings& settings, const Session& session) {
       .size = [](const tithe::TokenIds&) { return std::size_t{1}; },
       .answer =
           [&](const std::vector<tithe::TokenIds>& prompts) {
-            const std::vector<tithe::Generation> generations = tithe::generate(pretrained.model, prompts, options);
+            const std::vector<tithe::Generation> generations =
+                tithe::generate(pretrained.model, prompts, options);
             options.first_index += prompts.size();
             std::vector<OutputJson> answers;
             for (const tithe::Generation& generation : generations) {
@@ -103,26 +107,28 @@ Command add_generate(CLI::App& app) {
   const auto settings = std::make_shared<Settings>();
   CLI::App* command = app.add_subcommand("generate", "Complete prompts");
   command->footer(footer);
-  command->add_option("--model", settings->model, "Folder of the model")->required();
+  command->add_option("--model", settings->model, "Folder of the model")->type_name("DIR")->required();
   CLI::Option* greedy = command->add_flag("--greedy", settings->greedy, "Always take the likeliest token");
   command->add_option("--temperature", settings->sampling.temperature, "Logits are divided by it")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str()
       ->excludes(greedy);
-  command->add_option("--top-p", settings->sampling.top_p, "Choose among the likeliest tokens of this probability only")
-      ->check(CLI::Range(0.0, 1.0))
+  command
+      ->add_option("--top-p", settings->sampling.top_p,
+                   "Choose among the likeliest tokens of this probability only")
+      ->check(share())
       ->capture_default_str()
       ->excludes(greedy);
   command->add_option("--seed", settings->seed, "Of the sampling")->capture_default_str();
   command->add_option("--max-new-tokens", settings->max_new_tokens, "Tokens of a completion at most")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
   command->add_option("--stop", settings->stop, "Text that ends a completion; may be given several times")
       ->allow_extra_args(false)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_option("--batch-size", settings->batch_size, "Completions that grow side by side")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(at_least(1))
       ->capture_default_str();
   add_threads_flag(*command, settings->threads);
   add_line_flags(*command, settings->lines);

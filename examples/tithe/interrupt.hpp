@@ -12,8 +12,8 @@ namespace program {
 
 /// Turns SIGINT and SIGTERM into a stop request; a second one ends the program at once.
 ///
-/// The signals are blocked and awaited by a thread, so that what they cause is ordinary code and no handler runs in the
-/// middle of anything. Threads inherit the mask: make this before any other thread.
+/// The signals are blocked and awaited by a thread, so that what they cause is ordinary code and no handler
+/// runs in the middle of anything. Threads inherit the mask: make this before any other thread.
 class Interrupt {
  public:
   Interrupt();

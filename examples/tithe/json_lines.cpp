@@ -33,7 +33,8 @@ tithe::Content read_content(const tithe::JsonObject<tithe::DataError>& object, c
   const bool has_text = object.has(field);
   if (has_text == object.has(ids_field)) {
     const std::string both = tithe::in_quotes(field) + " or " + tithe::in_quotes(ids_field);
-    object.fail_here(both, has_text ? "both" : "neither", has_text ? "Remove one of the two" : "Give one of the two");
+    object.fail_here(both, has_text ? "both" : "neither",
+                     has_text ? "Remove one of the two" : "Give one of the two");
   }
   if (has_text) return object.require<std::string>(field);
   return object.require<tithe::TokenIds>(ids_field);
@@ -45,8 +46,8 @@ void require_ids(const tithe::TokenIds& ids, std::int64_t vocabulary_size, const
     if (id >= 0 && id < vocabulary_size) continue;
     tithe::Location there = where;
     there.field = tithe::in_quotes(field);
-    throw tithe::DataError{{who, "token ids from 0 to " + std::to_string(vocabulary_size - 1), std::to_string(id),
-                            "Use the ids of this model's tokenizer"},
+    throw tithe::DataError{{who, "token ids from 0 to " + std::to_string(vocabulary_size - 1),
+                            std::to_string(id), "Use the ids of this model's tokenizer"},
                            std::move(there)};
   }
 }
@@ -57,7 +58,7 @@ LineReader::LineReader(const std::filesystem::path& path, const Session& session
     descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor_ < 0) fail_file(name_, "open the file", errno);
   }
-  struct stat status {};
+  struct stat status{};
   if (::fstat(descriptor_, &status) != 0) fail_file(name_, "read", errno);
   if (S_ISDIR(status.st_mode)) fail_file(name_, "read", EISDIR);
   if (S_ISREG(status.st_mode)) size_ = static_cast<double>(status.st_size);
@@ -185,7 +186,8 @@ void LineProgress::done(std::size_t lines, double fraction) {
   state_->lines += lines;
   const double seconds = state_->seconds();
   std::string text = state_->who + ": " + std::to_string(state_->lines) + " lines, " + duration_text(seconds);
-  if (fraction > 0 && fraction < 1) text += ", " + duration_text(seconds / fraction * (1 - fraction)) + " left";
+  if (fraction > 0 && fraction < 1)
+    text += ", " + duration_text(seconds / fraction * (1 - fraction)) + " left";
   state_->line.update(text);
 }
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -17,8 +17,8 @@
 #include "tithe/data/json.hpp"
 #include "tithe/data/json_object.hpp"
 
-/// JSON lines in, JSON lines out: from files or standard input to files or standard output, in order, with bounded
-/// memory.
+/// JSON lines in, JSON lines out: from files or standard input to files or standard output, in order, with
+/// bounded memory.
 namespace program {
 
 using OutputJson = nlohmann::ordered_json;
@@ -35,7 +35,9 @@ struct InputLine {
   tithe::Json json;
   tithe::Location where;
 
-  [[nodiscard]] tithe::JsonObject<tithe::DataError> object(const std::string& who) const { return {json, where, who}; }
+  [[nodiscard]] tithe::JsonObject<tithe::DataError> object(const std::string& who) const {
+    return {json, where, who};
+  }
 };
 
 /// Text or ids, under a field's name or that name with `_ids` behind; exactly one of the two.
@@ -53,16 +55,18 @@ class LineReader {
   LineReader& operator=(const LineReader&) = delete;
   ~LineReader();
 
-  /// The next line that is not blank, or nothing at the end or once the program is interrupted. Throws DataError for one
-  /// that is no JSON object; the reader then stands behind it.
+  /// The next line that is not blank, or nothing at the end or once the program is interrupted. Throws
+  /// DataError for one that is no JSON object; the reader then stands behind it.
   [[nodiscard]] std::optional<InputLine> next(const std::string& who);
-  /// Whether `next` has an answer without waiting. A program that asks, and waits for each answer, is not kept waiting.
+  /// Whether `next` has an answer without waiting. A program that asks, and waits for each answer, is not
+  /// kept waiting.
   [[nodiscard]] bool ready();
   /// How much of the input is read, in [0, 1]; negative where nobody can know.
   [[nodiscard]] double fraction() const;
 
  private:
-  /// Reads more. False at the end, and when interrupted; without `wait`, also if there is nothing to be had now.
+  /// Reads more. False at the end, and when interrupted; without `wait`, also if there is nothing to be had
+  /// now.
   bool fill(bool wait);
   [[nodiscard]] std::optional<std::string> next_text();
 
@@ -133,8 +137,8 @@ class LineProgress {
 /// Throws UsageError if the output would overwrite the input.
 void require_apart(const LineOptions& options);
 
-/// Answers every line, in order. What stands before a bad line is answered before the complaint is thrown; with
-/// `keep_going` the complaint takes the answer's place. Returns the exit code.
+/// Answers every line, in order. What stands before a bad line is answered before the complaint is thrown;
+/// with `keep_going` the complaint takes the answer's place. Returns the exit code.
 template <class Item>
 int answer_lines(const LineCommand<Item>& command, const LineOptions& options, const Session& session) {
   require_apart(options);
@@ -149,7 +153,8 @@ int answer_lines(const LineCommand<Item>& command, const LineOptions& options, c
     std::size_t size = 0;
     std::exception_ptr stopped_by;
     // The first line of a batch is waited for; after it, only what is there already joins.
-    while (size < command.batch_size && batch.slots.size() < command.batch_lines && (batch.slots.empty() || reader.ready())) {
+    while (size < command.batch_size && batch.slots.size() < command.batch_lines &&
+           (batch.slots.empty() || reader.ready())) {
       tithe::Json id;
       try {
         const std::optional<InputLine> line = reader.next(command.who);

@@ -17,16 +17,16 @@ namespace program {
 namespace {
 
 constexpr const char* description =
-    "tithe: post-training of language models under a fixed annotation budget.\n"
-    "A model is a folder with config.json, model.safetensors and tokenizer.json.";
+    R"(tithe: post-training of language models under a fixed annotation budget.
+A model is a folder with config.json, model.safetensors and tokenizer.json.)";
 
-constexpr const char* footer =
-    "Examples\n"
-    "  tithe train --model base --demonstrations sft.jsonl --preferences pairs.jsonl \\\n"
-    "              --budget 1000 --sft-fraction 0.1 --out run\n"
-    "  echo '{\"prompt\": \"Once upon a time\"}' | tithe generate --model run/model --greedy\n\n"
-    "Lines go in and out as JSON, one object a line. Standard output holds results and nothing else.\n"
-    "Exit codes: 0 done, 1 something went wrong, 2 the command line cannot be meant, 130 interrupted.";
+constexpr const char* footer = R"(Examples
+  tithe train --model base --demonstrations sft.jsonl --preferences pairs.jsonl \
+              --budget 1000 --sft-fraction 0.1 --out run
+  echo '{"prompt": "Once upon a time"}' | tithe generate --model run/model --greedy
+
+Lines go in and out as JSON, one object a line. Standard output holds results and nothing else.
+Exit codes: 0 done, 1 something went wrong, 2 the command line cannot be meant, 130 interrupted.)";
 
 int complain(const std::string& who, const std::string& what, ExitCode code) {
   std::cerr << who << ": " << what << '\n';

@@ -6,8 +6,8 @@
 
 namespace program {
 
-/// What the program tells people while it works, on standard error: on a terminal one line that is drawn anew, otherwise
-/// plain lines, few enough for a log.
+/// What the program tells people while it works, on standard error: on a terminal one line that is drawn
+/// anew, otherwise plain lines, few enough for a log.
 class ProgressLine {
  public:
   /// `show_line` false: nothing is drawn anew, for when results go to the same terminal.
@@ -16,8 +16,8 @@ class ProgressLine {
   ProgressLine& operator=(const ProgressLine&) = delete;
   ~ProgressLine();
 
-  /// Where the work stands. Most calls show nothing: a terminal is redrawn ten times a second at most, a log gets a line
-  /// every ten seconds, and both get what is `important`.
+  /// Where the work stands. Most calls show nothing: a terminal is redrawn ten times a second at most, a log
+  /// gets a line every ten seconds, and both get what is `important`.
   void update(const std::string& text, bool important = false);
   /// A line that stays.
   void note(const std::string& text);

@@ -20,8 +20,9 @@ namespace program {
 namespace {
 
 [[noreturn]] void fail(const std::filesystem::path& path, const char* what, int error) {
-  throw tithe::FileError{{"tithe train", std::string{"to "} + what, std::generic_category().message(error), {}},
-                         tithe::Location{.file = path.string()}};
+  throw tithe::FileError{
+      {"tithe train", std::string{"to "} + what, std::generic_category().message(error), {}},
+      tithe::Location{.file = path.string()}};
 }
 
 /// Bytes of the first lines of a file, and how many of them there are.
@@ -29,7 +30,8 @@ std::pair<std::uintmax_t, std::int64_t> front_of(const std::filesystem::path& pa
   std::ifstream file{path, std::ios::binary};
   std::uintmax_t bytes = 0;
   std::int64_t count = 0;
-  for (std::string line; count < lines && std::getline(file, line) && !file.eof(); ++count) bytes += line.size() + 1;
+  for (std::string line; count < lines && std::getline(file, line) && !file.eof(); ++count)
+    bytes += line.size() + 1;
   return {bytes, count};
 }
 
@@ -50,7 +52,8 @@ std::optional<SavedPlace> RunFolder::saved() const {
   const tithe::CheckpointStore store{checkpoint()};
   if (!store.exists()) return std::nullopt;
   const tithe::Checkpoint loaded = store.load();
-  return SavedPlace{loaded.state.at("slice"), loaded.state.at("stage").at("step"), loaded.state.at("records")};
+  return SavedPlace{loaded.state.at("slice"), loaded.state.at("stage").at("step"),
+                    loaded.state.at("records")};
 }
 
 void RunFolder::begin(const std::optional<SavedPlace>& go_on) {
@@ -70,9 +73,10 @@ void RunFolder::begin(const std::optional<SavedPlace>& go_on) {
   std::filesystem::remove_all(model());
   const auto [bytes, lines] = front_of(metrics(), go_on ? go_on->records : 0);
   if (go_on && lines < go_on->records) {
-    throw tithe::FileError{{"tithe train", std::to_string(go_on->records) + " lines, as the checkpoint counts",
-                            std::to_string(lines), "Put the file back, or begin anew with --force"},
-                           tithe::Location{.file = metrics().string()}};
+    throw tithe::FileError{
+        {"tithe train", std::to_string(go_on->records) + " lines, as the checkpoint counts",
+         std::to_string(lines), "Put the file back, or begin anew with --force"},
+        tithe::Location{.file = metrics().string()}};
   }
   if (::ftruncate(metrics_file_, static_cast<off_t>(bytes)) != 0) fail(metrics(), "shorten the file", errno);
   if (::fsync(metrics_file_) != 0) fail(metrics(), "sync", errno);
@@ -82,7 +86,8 @@ void RunFolder::begin(const std::optional<SavedPlace>& go_on) {
 void RunFolder::write_findings(const tithe::Ledger& ledger) const {
   std::string text;
   for (const tithe::Stage stage : {tithe::Stage::sft, tithe::Stage::preference}) {
-    for (const tithe::Finding& finding : ledger.findings(stage)) text += tithe::to_json(finding, stage).dump() + '\n';
+    for (const tithe::Finding& finding : ledger.findings(stage))
+      text += tithe::to_json(finding, stage).dump() + '\n';
   }
   tithe::write_durably(findings(), text);
 }

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "tithe/core/record.hpp"
 #include "tithe/budget/ledger.hpp"
+#include "tithe/core/record.hpp"
 #include "tithe/study/record.hpp"
 
 namespace program {
@@ -20,7 +20,8 @@ struct SavedPlace {
   std::int64_t records = 0;  ///< steps of the whole run
 };
 
-/// What `tithe train` writes: metrics.jsonl, findings.jsonl, record.json, model/, and checkpoint/ while it runs.
+/// What `tithe train` writes: metrics.jsonl, findings.jsonl, record.json, model/, and checkpoint/ while it
+/// runs.
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path folder) : folder_{std::move(folder)} {}
@@ -40,8 +41,8 @@ class RunFolder {
   /// Where the latest checkpoint stands, if there is one. Throws CheckpointError for a damaged one.
   [[nodiscard]] std::optional<SavedPlace> saved() const;
 
-  /// Takes the folder for this process. `go_on` at a place keeps the metrics up to it; without a place everything of an
-  /// earlier run is removed. Throws FileError if another process trains into it.
+  /// Takes the folder for this process. `go_on` at a place keeps the metrics up to it; without a place
+  /// everything of an earlier run is removed. Throws FileError if another process trains into it.
   void begin(const std::optional<SavedPlace>& go_on);
   /// One finding a line, before anything is trained.
   void write_findings(const tithe::Ledger& ledger) const;

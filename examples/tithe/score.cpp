@@ -31,12 +31,13 @@ struct Settings {
 };
 
 constexpr const char* footer =
-    "A line has \"prompt\" or \"prompt_ids\", and \"completion\" or \"completion_ids\". It is answered with\n"
-    "{\"logprobs\": [one for each completion token], \"sum\", \"tokens\"}; an \"id\" is copied to the answer.\n"
-    "Ids are taken as they are. A prompt in text gets the tokenizer's special tokens in front, a completion none.\n"
-    "In training the end-of-sequence token is part of a completion in text: --end-of-sequence scores it too.\n\n"
-    "Example\n"
-    "  $ echo '{\"prompt\": \"Once upon a\", \"completion\": \"time\"}' | tithe score --model stories260k";
+    R"(A line has "prompt" or "prompt_ids", and "completion" or "completion_ids". It is answered with
+{"logprobs": [one for each completion token], "sum", "tokens"}; an "id" is copied to the answer.
+Ids are taken as they are. A prompt in text gets the tokenizer's special tokens in front, a completion none.
+In training the end-of-sequence token is part of a completion in text: --end-of-sequence scores it too.
+
+Example
+  $ echo '{"prompt": "Once upon a", "completion": "time"}' | tithe score --model stories260k)";
 
 /// One line as a row of one completion. Throws DataError, with its place, for what the model cannot take.
 tithe::Row read_row(const InputLine& line, const tithe::Encoding& encoding, std::int64_t positions) {
@@ -52,14 +53,17 @@ tithe::Row read_row(const InputLine& line, const tithe::Encoding& encoding, std:
     require_ids(ids, encoding.vocabulary_size, field + "_ids", line.where, who);
     return ids;
   };
-  tithe::Row row{.prompt = ids_of("prompt", encoding.prompt), .completions = {ids_of("completion", encoding.completion)}};
+  tithe::Row row{.prompt = ids_of("prompt", encoding.prompt),
+                 .completions = {ids_of("completion", encoding.completion)}};
   if (row.prompt.empty()) {
-    object.fail_here("a prompt of at least one token", "none", "Begin it with the beginning-of-sequence token");
+    object.fail_here("a prompt of at least one token", "none",
+                     "Begin it with the beginning-of-sequence token");
   }
   if (row.longest_path() > tithe::Tokens{positions}) {
-    object.fail_here("prompt and completion of at most " + std::to_string(positions) + " tokens, the model's positions",
-                     std::to_string(row.prompt.size()) + " + " + std::to_string(row.completions[0].size()),
-                     "Shorten one of them");
+    object.fail_here(
+        "prompt and completion of at most " + std::to_string(positions) + " tokens, the model's positions",
+        std::to_string(row.prompt.size()) + " + " + std::to_string(row.completions[0].size()),
+        "Shorten one of them");
   }
   return row;
 }
@@ -73,7 +77,8 @@ std::vector<OutputJson> score_rows(const tithe::Decoder& model, const tithe::Row
   for (const std::int64_t length : packed.completion_lengths) {
     const std::vector<double> own{next, next + length};
     next += length;
-    answers.push_back({{"logprobs", own}, {"sum", std::accumulate(own.begin(), own.end(), 0.0)}, {"tokens", length}});
+    answers.push_back(
+        {{"logprobs", own}, {"sum", std::accumulate(own.begin(), own.end(), 0.0)}, {"tokens", length}});
   }
   return answers;
 }
@@ -99,11 +104,11 @@ Command add_score(CLI::App& app) {
   const auto settings = std::make_shared<Settings>();
   CLI::App* command = app.add_subcommand("score", "Log-probabilities of completions");
   command->footer(footer);
-  command->add_option("--model", settings->model, "Folder of the model")->required();
+  command->add_option("--model", settings->model, "Folder of the model")->type_name("DIR")->required();
   command->add_flag("--end-of-sequence", settings->end_of_sequence,
                     "Score the end-of-sequence token behind a completion in text too");
   command->add_option("--batch-tokens", settings->batch_tokens, "Tokens that go through the model at a time")
-      ->check(CLI::Range(1, 1 << 30))
+      ->check(at_least(1))
       ->capture_default_str();
   add_threads_flag(*command, settings->threads);
   add_line_flags(*command, settings->lines);

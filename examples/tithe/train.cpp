@@ -1,27 +1,26 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include "train.hpp"
+
 #include <array>
 #include <csignal>
 #include <iostream>
-#include <map>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "tithe/pipeline.hpp"
-
 #include "progress.hpp"
 #include "run_folder.hpp"
+#include "run_text.hpp"
 #include "tithe/core/content_hash.hpp"
 #include "tithe/evaluate/held_out.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
+#include "tithe/pipeline.hpp"
 #include "tithe/reference/frozen_sft.hpp"
-#include "tithe/report/table.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/study/record.hpp"
 #include "torch_setup.hpp"
-#include "train.hpp"
 
 namespace program {
 namespace {
@@ -36,7 +35,8 @@ RunReport fit(const TrainSettings& settings, const tithe::Pretrained& pretrained
   const auto run = [&](const auto& loss) {
     const auto policies =
         tithe::compose(tithe::SftFraction<tithe::dynamic>{settings.sft_fraction}, loss, tithe::FrozenSft{});
-    tithe::PipelineTrainer<std::remove_const_t<decltype(policies)>, tithe::Decoder> trainer{pretrained, policies};
+    tithe::PipelineTrainer<std::remove_const_t<decltype(policies)>, tithe::Decoder> trainer{pretrained,
+                                                                                            policies};
     return trainer.fit(data, settings.the_budget(), options);
   };
   if (settings.loss == LossName::kto) {
@@ -48,7 +48,8 @@ RunReport fit(const TrainSettings& settings, const tithe::Pretrained& pretrained
 
 /// Throws DataError for the first example of a kind that a flag's files are not for.
 template <class Example>
-void refuse(const std::vector<Example>& examples, const std::string& flag, const char* required, const char* kind) {
+void refuse(const std::vector<Example>& examples, const std::string& flag, const char* required,
+            const char* kind) {
   if (examples.empty()) return;
   const tithe::Origin& origin = examples.front().origin;
   throw tithe::DataError{{flag, required, kind, "Give the file to the flag for its kind"},
@@ -61,7 +62,8 @@ Dataset read_training_data(const TrainSettings& settings, const tithe::Plan& pla
   const auto require = [&](Stage stage, bool given, const std::string& flag, const std::string& otherwise) {
     if (labels(stage) == 0 || given) return;
     throw UsageError{"the plan has " + std::to_string(labels(stage)) + " labels for the " +
-                     std::string{tithe::name(stage)} + " stage, but no file: give " + flag + ", or " + otherwise};
+                     std::string{tithe::name(stage)} + " stage, but no file: give " + flag + ", or " +
+                     otherwise};
   };
   require(Stage::sft, !settings.demonstrations.empty(), "--demonstrations", "--sft-fraction 0");
   require(Stage::preference, !settings.preferences.empty(), "--preferences", "--sft-fraction 1");
@@ -99,38 +101,6 @@ std::size_t shared_prompts(const Dataset& training, const Dataset& held_out) {
   return shared.size();
 }
 
-/// "plan: 20 labels for sft, 180 for preference; found 53 too_long for preference"
-std::string plan_text(const tithe::Ledger& ledger) {
-  std::string text = "plan: ";
-  for (const tithe::Slice& slice : ledger.plan()) {
-    if (!text.ends_with(' ')) text += ", ";
-    text += std::to_string(slice.count.value()) + " labels for " + std::string{tithe::name(slice.stage)};
-  }
-  if (ledger.plan().empty()) text += "nothing";
-  std::string separator = "; found ";
-  for (const Stage stage : {Stage::sft, Stage::preference}) {
-    std::map<tithe::Outcome, std::size_t> found;
-    for (const tithe::Finding& finding : ledger.findings(stage)) ++found[finding.outcome];
-    for (const auto& [outcome, count] : found) {
-      text += separator + std::to_string(count) + ' ' + std::string{tithe::name(outcome)} + " for " +
-              std::string{tithe::name(stage)};
-      separator = ", ";
-    }
-  }
-  return text;
-}
-
-/// "preference 12/40  loss 0.6931  rewards/margins 0.012  3.1 s left in the stage"
-std::string step_text(const tithe::StepRecord& record, double seconds_a_step) {
-  std::string text = record.stage + ' ' + std::to_string(record.step) + '/' + std::to_string(record.steps);
-  for (const char* figure : {"loss", "rewards/margins", "kl", "grad_norm"}) {
-    const double value = record.at(figure);
-    if (value == value) text += std::string{"  "} + figure + ' ' + figure_text(value);  // NaN: the step has no such
-  }
-  return text + "  " + duration_text(seconds_a_step * static_cast<double>(record.steps - record.step)) +
-         " left in the stage";
-}
-
 /// A resumed run reports what it did itself; the metrics know the rest.
 void complete(RunReport& report, const std::vector<tithe::StepRecord>& steps) {
   const tithe::Plan& plan = report.ledger.plan();
@@ -161,7 +131,8 @@ void complete(RunReport& report, const std::vector<tithe::StepRecord>& steps) {
 }
 
 /// The held-out figures of a model, as a pipeline reports them of the model that it begins with.
-std::vector<tithe::Estimate> score_held_out(const tithe::Pretrained& pretrained, const tithe::RunOptions& options) {
+std::vector<tithe::Estimate> score_held_out(const tithe::Pretrained& pretrained,
+                                            const tithe::RunOptions& options) {
   const tithe::Limits limits{
       .max_length = options.max_length > tithe::Tokens{} ? options.max_length : pretrained.positions(),
       .too_long = options.too_long,
@@ -173,7 +144,7 @@ std::vector<tithe::Estimate> score_held_out(const tithe::Pretrained& pretrained,
                                    .bootstrap = {.seed = options.seed}});
 }
 
-tithe::RecordJson settings_json(const TrainSettings& settings) {
+tithe::RecordJson settings_json(const TrainSettings& settings, tithe::Tokens positions) {
   const auto paths = [](const std::vector<std::filesystem::path>& list) {
     std::vector<std::string> names;
     for (const auto& path : list) names.push_back(path.string());
@@ -189,7 +160,7 @@ tithe::RecordJson settings_json(const TrainSettings& settings) {
           {"loss", settings.loss == LossName::kto ? "kto" : "dpo"},
           {"beta", settings.beta},
           {"order", run.order == tithe::Order::file ? "file" : "shuffled"},
-          {"max_length", run.max_length.value()},
+          {"max_length", (run.max_length > tithe::Tokens{} ? run.max_length : positions).value()},
           {"too_long", too_long[static_cast<std::size_t>(run.too_long)]},
           {"keep_degenerate", run.keep_degenerate},
           {"sft", tithe::to_json(run.sft)},
@@ -200,42 +171,8 @@ tithe::RecordJson memory_json(const MemoryUse& after_load, const MemoryUse& at_e
   const auto bytes = [](const std::optional<std::int64_t>& value) -> tithe::RecordJson {
     return value ? tithe::RecordJson(*value) : tithe::RecordJson(nullptr);
   };
-  return {{"resident_after_load_bytes", bytes(after_load.resident)}, {"peak_resident_bytes", bytes(at_end.peak)}};
-}
-
-/// What a person wants to see at the end.
-std::string summary(const RunReport& report, const std::vector<tithe::StepRecord>& steps) {
-  using tithe::Align;
-  tithe::Table stages{{{"stage", Align::left}, {"labels"}, {"steps"}, {"tokens"}, {"seconds"}, {"first loss"}, {"last loss"}}};
-  for (std::size_t i = 0; i < report.slices.size(); ++i) {
-    const tithe::SliceReport& slice = report.slices[i];
-    std::string first, last;
-    for (const tithe::StepRecord& record : steps) {
-      if (record.slice != static_cast<std::int64_t>(i)) continue;
-      last = tithe::fixed_text(record.at("loss"), 4);
-      if (first.empty()) first = last;
-    }
-    stages.row({std::string{tithe::name(slice.stage)}, std::to_string(slice.labels.value()),
-                std::to_string(slice.training.steps_done), std::to_string(slice.training.tokens.value()),
-                tithe::fixed_text(slice.training.seconds, 1), first, last});
-  }
-  std::string text = stages.text();
-  if (report.after.empty()) return text;
-  tithe::Table figures{{{"held out", Align::left}, {"before"}, {"after"}, {"samples"}}};
-  for (const tithe::Estimate& after : report.after) {
-    std::string before;
-    for (const tithe::Estimate& estimate : report.before) {
-      if (estimate.name == after.name) before = tithe::estimate_text(estimate);
-    }
-    figures.row({after.name, before, tithe::estimate_text(after), std::to_string(after.samples)});
-  }
-  return text + '\n' + figures.text() + "Intervals are 95%.\n";
-}
-
-std::string place_text(const std::optional<SavedPlace>& place, const tithe::Plan& plan) {
-  if (!place) return "the beginning";
-  return "step " + std::to_string(place->step) + " of the " + std::string{tithe::name(plan[place->slice].stage)} +
-         " stage";
+  return {{"resident_after_load_bytes", bytes(after_load.resident)},
+          {"peak_resident_bytes", bytes(at_end.peak)}};
 }
 
 }  // namespace
@@ -255,7 +192,8 @@ int train(const TrainSettings& settings, const Session& session) {
     progress.note("The run in " + settings.out.string() + " is finished; there is nothing to resume.");
     return success;
   }
-  const tithe::Plan plan = tithe::SftFraction<tithe::dynamic>{settings.sft_fraction}.plan(settings.the_budget());
+  const tithe::Plan plan =
+      tithe::SftFraction<tithe::dynamic>{settings.sft_fraction}.plan(settings.the_budget());
   const Dataset data = read_training_data(settings, plan);
   tithe::RunOptions options = settings.run;
   if (!settings.held_out.empty()) options.held_out = tithe::read_jsonl(settings.held_out);
@@ -293,7 +231,8 @@ int train(const TrainSettings& settings, const Session& session) {
 
   RunReport report = fit(settings, pretrained, data, options);
   if (report.cancelled) {
-    progress.note("Interrupted. The same command with --resume goes on from " + place_text(folder.saved(), plan) + '.');
+    progress.note("Interrupted. The same command with --resume goes on from " +
+                  place_text(folder.saved(), plan) + '.');
     return interrupted;
   }
   if (place) report.before = std::move(before);
@@ -302,7 +241,7 @@ int train(const TrainSettings& settings, const Session& session) {
   complete(report, steps);
   tithe::save_pretrained(folder.model(), pretrained);
   tithe::RecordJson record = tithe::to_json(report, steps);
-  record["settings"] = settings_json(settings);
+  record["settings"] = settings_json(settings, pretrained.positions());
   record["memory"] = memory_json(after_load, memory_use());
   folder.finish(record);
 

@@ -13,7 +13,10 @@
 
 namespace program {
 
-enum class LossName : std::uint8_t { dpo, kto };
+enum class LossName : std::uint8_t {
+  dpo,
+  kto
+};
 
 /// Everything that `tithe train` can be told.
 struct TrainSettings {

@@ -13,57 +13,78 @@ namespace program {
 namespace {
 
 constexpr const char* footer =
-    "A budget buys labels. --sft-fraction of it buys demonstrations for supervised fine-tuning, the rest preferences;\n"
-    "DPO or KTO is then trained on these, compared with the model as supervised fine-tuning left it.\n\n"
-    "Data are JSON lines: {\"prompt\", \"completion\"} in --demonstrations; {\"prompt\", \"chosen\", \"rejected\"} or\n"
-    "{\"prompt\", \"completion\", \"label\": true or false} in --preferences (KTO takes both, DPO pairs). Each text may\n"
-    "be given as ids, {\"prompt_ids\", …}, which are taken as they are. The end-of-sequence token is put behind\n"
-    "completions in text.\n\n"
-    "Settings of a stage stand for both stages, or with sft- or preference- in front for one: --epochs 1\n"
-    "--preference-epochs 3. The one for a stage counts where both are given.\n\n"
-    "It writes into --out: metrics.jsonl, a line a step; findings.jsonl, every example that is dropped, cut or odd,\n"
-    "before anything is trained; record.json, what was asked, paid and measured; model/, which the other commands\n"
-    "load. What is interrupted, however hard, goes on with --resume and ends with the same bits.\n\n"
-    "Examples\n"
-    "  tithe train --model stories260k --demonstrations demonstrations.jsonl --preferences preferences.jsonl \\\n"
-    "              --budget 500 --sft-fraction 0.25 --loss dpo --beta 0.1 --sft-lr 1e-3 --preference-lr 1e-4 --out run\n"
-    "  tithe train --config study.toml --seed 2 --out run2\n\n"
-    "A settings' file holds the same names without the dashes in front, and flags go before it:\n"
-    "  model = \"stories260k\"\n"
-    "  demonstrations = \"demonstrations.jsonl\"\n"
-    "  preferences = [\"pairs1.jsonl\", \"pairs2.jsonl\"]\n"
-    "  budget = 500\n"
-    "  lr-decay = \"cosine\"";
+    R"(A budget buys labels. --sft-fraction of it buys demonstrations for supervised fine-tuning, the rest preferences;
+DPO or KTO is then trained on these, compared with the model as supervised fine-tuning left it.
+
+Data are JSON lines: {"prompt", "completion"} in --demonstrations; {"prompt", "chosen", "rejected"} or
+{"prompt", "completion", "label": true or false} in --preferences (KTO takes both, DPO pairs). Each text may
+be given as ids, {"prompt_ids", …}, which are taken as they are. The end-of-sequence token is put behind
+completions in text.
+
+Settings of a stage stand for both stages, or with sft- or preference- in front for one: --epochs 1
+--preference-epochs 3. The one for a stage counts where both are given.
+
+It writes into --out: metrics.jsonl, a line a step; findings.jsonl, every example that is dropped, cut or odd,
+before anything is trained; record.json, what was asked, paid and measured; model/, which the other commands
+load. What is interrupted, however hard, goes on with --resume and ends with the same bits.
+
+Examples
+  tithe train --model stories260k --demonstrations demonstrations.jsonl --preferences preferences.jsonl \
+              --budget 500 --sft-fraction 0.25 --loss dpo --beta 0.1 --sft-lr 1e-3 --preference-lr 1e-4 --out run
+  tithe train --config study.toml --seed 2 --out run2
+
+A settings' file holds the same names without the dashes in front, and flags go before it:
+  model = "stories260k"
+  demonstrations = "demonstrations.jsonl"
+  preferences = ["pairs1.jsonl", "pairs2.jsonl"]
+  budget = 500
+  lr-decay = "cosine")";
 
 using tithe::LearningRateDecay;
 using tithe::StageOptions;
 
-/// Adds one setting for both stages and for each. Those of a stage are defined behind, and callbacks run in the order of
-/// definition, so they count where both are given.
+/// Adds one setting for both stages and for each. Those of a stage are defined behind, and callbacks run in
+/// the order of definition, so they count where both are given.
 template <class Value, class Set>
-void add_stage_flag(CLI::App& command, TrainSettings& settings, const std::string& name, const std::string& help,
-                    const CLI::Validator& valid, Set set) {
-  command.add_option_function<Value>("--" + name, [&settings, set](const Value& value) {
+void add_stage_flag(CLI::App& command, TrainSettings& settings, const std::string& name,
+                    const std::string& help, const CLI::Validator& valid, Set set) {
+  command
+      .add_option_function<Value>(
+          "--" + name,
+          [&settings, set](const Value& value) {
             set(settings.run.sft, value);
             set(settings.run.preference, value);
-          }, help)->check(valid)->group("Settings of a stage");
-  command.add_option_function<Value>("--sft-" + name, [&settings, set](const Value& value) {
-            set(settings.run.sft, value);
-          })->check(valid)->group("");  // not listed: --help would be three times as long
-  command.add_option_function<Value>("--preference-" + name, [&settings, set](const Value& value) {
-            set(settings.run.preference, value);
-          })->check(valid)->group("");
+          },
+          help)
+      ->check(valid)
+      ->group("Settings of a stage");
+  command
+      .add_option_function<Value>("--sft-" + name,
+                                  [&settings, set](const Value& value) { set(settings.run.sft, value); })
+      ->check(valid)
+      ->group("");  // not listed: --help would be three times as long
+  command
+      .add_option_function<Value>(
+          "--preference-" + name,
+          [&settings, set](const Value& value) { set(settings.run.preference, value); })
+      ->check(valid)
+      ->group("");
 }
 
 void add_stage_flags(CLI::App& command, TrainSettings& settings) {
-  const CLI::Validator count = CLI::Range(std::int64_t{1}, std::int64_t{1} << 40);
-  const CLI::Validator limit = CLI::Range(std::int64_t{0}, std::int64_t{1} << 40);
-  const CLI::Validator amount = CLI::NonNegativeNumber;
+  const CLI::Validator count = at_least(1);
+  const CLI::Validator limit = at_least(0);
+  const CLI::Validator amount = at_least(0);
   const auto group = [](CLI::Option* option) { option->group("Settings of a stage"); };
-  group(command.add_option("--sft-lr", settings.run.sft.learning_rate.peak, "Peak learning rate of fine-tuning")
-            ->check(amount)->capture_default_str());
-  group(command.add_option("--preference-lr", settings.run.preference.learning_rate.peak,
-                           "Peak learning rate of preference tuning")->check(amount)->capture_default_str());
+  group(command
+            .add_option("--sft-lr", settings.run.sft.learning_rate.peak, "Peak learning rate of fine-tuning")
+            ->check(amount)
+            ->capture_default_str());
+  group(command
+            .add_option("--preference-lr", settings.run.preference.learning_rate.peak,
+                        "Peak learning rate of preference tuning")
+            ->check(amount)
+            ->capture_default_str());
   add_stage_flag<std::string>(
       command, settings, "lr-decay", "After the warm-up: constant, linear (default) or cosine",
       CLI::IsMember({"constant", "linear", "cosine"}), [](StageOptions& stage, const std::string& name) {
@@ -71,29 +92,31 @@ void add_stage_flags(CLI::App& command, TrainSettings& settings) {
                                     : name == "linear" ? LearningRateDecay::linear
                                                        : LearningRateDecay::cosine;
       });
-  add_stage_flag<double>(command, settings, "warmup", "Below 1 a share of the steps, from 1 on steps [0]", amount,
+  add_stage_flag<double>(command, settings, "warmup", "Below 1 a share of the steps, from 1 on steps [0]",
+                         amount,
                          [](StageOptions& stage, double value) { stage.learning_rate.warmup = value; });
-  add_stage_flag<double>(command, settings, "lr-hold", "How long the peak is kept before the decay, in the same unit [0]",
-                         amount, [](StageOptions& stage, double value) { stage.learning_rate.hold = value; });
-  add_stage_flag<double>(command, settings, "lr-final", "The rate that the decay ends at, as a share of the peak [0]",
-                         CLI::Range(0.0, 1.0),
+  add_stage_flag<double>(command, settings, "lr-hold",
+                         "How long the peak is kept before the decay, in the same unit [0]", amount,
+                         [](StageOptions& stage, double value) { stage.learning_rate.hold = value; });
+  add_stage_flag<double>(command, settings, "lr-final",
+                         "The rate that the decay ends at, as a share of the peak [0]", share(),
                          [](StageOptions& stage, double value) { stage.learning_rate.final_ratio = value; });
   add_stage_flag<std::int64_t>(command, settings, "epochs", "Times that each label is trained on [1]", count,
                                [](StageOptions& stage, std::int64_t value) { stage.epochs = value; });
-  add_stage_flag<std::int64_t>(command, settings, "batch-size", "Rows that go through the model at a time [16]", count,
+  add_stage_flag<std::int64_t>(command, settings, "batch-size",
+                               "Rows that go through the model at a time [16]", count,
                                [](StageOptions& stage, std::int64_t value) { stage.batch_size = value; });
   add_stage_flag<std::int64_t>(command, settings, "accumulate",
                                "Batches that make one step, as if they were one large batch [1]", count,
                                [](StageOptions& stage, std::int64_t value) { stage.accumulate = value; });
-  add_stage_flag<std::int64_t>(command, settings, "max-tokens-per-pass",
-                               "Tokens that go through the model at a time; 0 for no limit [0]", limit,
-                               [](StageOptions& stage, std::int64_t value) {
-                                 stage.max_tokens_per_pass = tithe::Tokens{value};
-                               });
+  add_stage_flag<std::int64_t>(
+      command, settings, "max-tokens-per-pass",
+      "Tokens that go through the model at a time; 0 for no limit [0]", limit,
+      [](StageOptions& stage, std::int64_t value) { stage.max_tokens_per_pass = tithe::Tokens{value}; });
   add_stage_flag<double>(command, settings, "weight-decay", "AdamW's, apart from the gradient [0]", amount,
                          [](StageOptions& stage, double value) { stage.weight_decay = value; });
-  add_stage_flag<double>(command, settings, "max-grad-norm", "Gradients are clipped to it; 0 leaves them [1]", amount,
-                         [](StageOptions& stage, double value) { stage.max_grad_norm = value; });
+  add_stage_flag<double>(command, settings, "max-grad-norm", "Gradients are clipped to it; 0 leaves them [1]",
+                         amount, [](StageOptions& stage, double value) { stage.max_grad_norm = value; });
   add_stage_flag<double>(command, settings, "adam-beta1", "[0.9]", amount,
                          [](StageOptions& stage, double value) { stage.adam_beta1 = value; });
   add_stage_flag<double>(command, settings, "adam-beta2", "[0.999]", amount,
@@ -104,65 +127,97 @@ void add_stage_flags(CLI::App& command, TrainSettings& settings) {
 
 void add_budget_flags(CLI::App& command, TrainSettings& settings) {
   const auto group = [](CLI::Option* option) { option->group("Budget"); };
-  group(command.add_option("--budget", settings.budget, "Labels to spend")->check(CLI::NonNegativeNumber));
+  group(command.add_option("--budget", settings.budget, "Labels to spend")->check(at_least(0)));
   group(command.add_option("--budget-money", settings.budget_money, "Money to spend, in place of --budget")
-            ->check(CLI::NonNegativeNumber));
-  group(command.add_option("--price-demonstration", settings.price_demonstration, "Of one label, with --budget-money")
-            ->check(CLI::PositiveNumber));
-  group(command.add_option("--price-preference", settings.price_preference, "Of one label, with --budget-money")
-            ->check(CLI::PositiveNumber));
+            ->check(at_least(0)));
+  group(command
+            .add_option("--price-demonstration", settings.price_demonstration,
+                        "Of one label, with --budget-money")
+            ->check(above(0)));
+  group(command
+            .add_option("--price-preference", settings.price_preference, "Of one label, with --budget-money")
+            ->check(above(0)));
   group(command.add_option("--sft-fraction", settings.sft_fraction, "Share of the budget for demonstrations")
-            ->check(CLI::Range(0.0, 1.0))->capture_default_str());
+            ->check(share())
+            ->capture_default_str());
 }
 
 void add_loss_flags(CLI::App& command, TrainSettings& settings) {
   const auto group = [](CLI::Option* option) { option->group("Preference loss"); };
-  group(command.add_option_function<std::string>("--loss", [&settings](const std::string& name) {
-            settings.loss = name == "kto" ? LossName::kto : LossName::dpo;
-          }, "dpo (default) or kto")->check(CLI::IsMember({"dpo", "kto"})));
+  group(command
+            .add_option_function<std::string>(
+                "--loss",
+                [&settings](const std::string& name) {
+                  settings.loss = name == "kto" ? LossName::kto : LossName::dpo;
+                },
+                "dpo (default) or kto")
+            ->check(CLI::IsMember({"dpo", "kto"})));
   group(command.add_option("--beta", settings.beta, "How strongly the loss holds to its reference")
-            ->check(CLI::PositiveNumber)->capture_default_str());
-  group(command.add_option("--desirable-weight", settings.desirable_weight, "KTO's weight of good completions")
-            ->check(CLI::PositiveNumber)->capture_default_str());
-  group(command.add_option("--undesirable-weight", settings.undesirable_weight, "KTO's weight of bad completions")
-            ->check(CLI::PositiveNumber)->capture_default_str());
+            ->check(above(0))
+            ->capture_default_str());
+  group(
+      command.add_option("--desirable-weight", settings.desirable_weight, "KTO's weight of good completions")
+          ->check(above(0))
+          ->capture_default_str());
+  group(
+      command
+          .add_option("--undesirable-weight", settings.undesirable_weight, "KTO's weight of bad completions")
+          ->check(above(0))
+          ->capture_default_str());
 }
 
 void add_data_flags(CLI::App& command, TrainSettings& settings) {
-  const auto files = [&](const std::string& name, std::vector<std::filesystem::path>& paths, const std::string& help) {
-    command.add_option(name, paths, help)->group("Data");
+  const auto files = [&](const std::string& name, std::vector<std::filesystem::path>& paths,
+                         const std::string& help) {
+    command.add_option(name, paths, help)->type_name("FILE")->group("Data");
   };
-  files("--demonstrations", settings.demonstrations, "JSON lines for supervised fine-tuning, one or more files");
+  files("--demonstrations", settings.demonstrations,
+        "JSON lines for supervised fine-tuning, one or more files");
   files("--preferences", settings.preferences, "JSON lines for preference tuning, one or more files");
   files("--eval", settings.held_out, "Held-out JSON lines of any kind, scored before and after");
   const auto group = [](CLI::Option* option) { option->group("Data"); };
-  group(command.add_option_function<std::int64_t>("--max-length", [&settings](std::int64_t length) {
-            settings.run.max_length = tithe::Tokens{length};
-          }, "Tokens of a prompt and its longest completion; the model's positions unless given")
-            ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40)));
-  group(command.add_option_function<std::string>("--too-long", [&settings](const std::string& name) {
-            settings.run.too_long = name == "error"  ? tithe::TooLong::error
-                                    : name == "drop" ? tithe::TooLong::drop
-                                                     : tithe::TooLong::truncate;
-          }, "What becomes of longer examples: error, drop (default) or truncate")
+  group(command
+            .add_option_function<std::int64_t>(
+                "--max-length",
+                [&settings](std::int64_t length) { settings.run.max_length = tithe::Tokens{length}; },
+                "Tokens of a prompt and its longest completion; the model's positions unless given")
+            ->check(at_least(1)));
+  group(command
+            .add_option_function<std::string>(
+                "--too-long",
+                [&settings](const std::string& name) {
+                  settings.run.too_long = name == "error"  ? tithe::TooLong::error
+                                          : name == "drop" ? tithe::TooLong::drop
+                                                           : tithe::TooLong::truncate;
+                },
+                "What becomes of longer examples: error, drop (default) or truncate")
             ->check(CLI::IsMember({"error", "drop", "truncate"})));
   group(command.add_flag("--keep-degenerate", settings.run.keep_degenerate,
                          "Pay for pairs whose chosen equals their rejected completion too"));
-  group(command.add_option_function<std::string>("--order", [&settings](const std::string& name) {
-            settings.run.order = name == "file" ? tithe::Order::file : tithe::Order::shuffled;
-          }, "In which labels are drawn and rows visited: shuffled (default), a function of the seed, or file")
+  group(command
+            .add_option_function<std::string>(
+                "--order",
+                [&settings](const std::string& name) {
+                  settings.run.order = name == "file" ? tithe::Order::file : tithe::Order::shuffled;
+                },
+                "In which labels are drawn and rows visited: shuffled (default), a function of the seed, or "
+                "file")
             ->check(CLI::IsMember({"file", "shuffled"})));
   group(command.add_option("--seed", settings.run.seed.value, "Of everything random")->capture_default_str());
 }
 
 void add_run_flags(CLI::App& command, TrainSettings& settings) {
-  command.add_option("--checkpoint-every", settings.checkpoint_every, "Steps between checkpoints; 0: a stage's end only")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+  command
+      .add_option("--checkpoint-every", settings.checkpoint_every,
+                  "Steps between checkpoints; 0: a stage's end only")
+      ->check(at_least(0))
+      ->capture_default_str();
   command.add_flag("--checkpoint-within-steps", settings.run.checkpoint.within_steps,
                    "Save after every pass of a step that accumulates too");
   command.add_flag("--resume", settings.resume, "Go on with the run in --out, or begin it if there is none");
-  command.add_flag("--accept-other-machine", settings.run.checkpoint.accept_other_machine,
-                   "Resume on another machine or build or with other threads, though the last bits may differ");
+  command.add_flag(
+      "--accept-other-machine", settings.run.checkpoint.accept_other_machine,
+      "Resume on another machine or build or with other threads, though the last bits may differ");
   command.add_flag("--force", settings.force, "Replace the run in --out");
   add_threads_flag(command, settings.threads);
 }
@@ -216,7 +271,8 @@ void read_config(CLI::App& command, const std::string& path) {
 void require_complete(const TrainSettings& settings) {
   if (settings.model.empty()) throw UsageError{"--model is required: the folder of the model to begin with"};
   if (settings.out.empty()) throw UsageError{"--out is required: the folder for what the run writes"};
-  if (settings.resume && settings.force) throw UsageError{"--resume keeps a run and --force replaces it: choose one"};
+  if (settings.resume && settings.force)
+    throw UsageError{"--resume keeps a run and --force replaces it: choose one"};
   (void)settings.the_budget();
 }
 
@@ -232,8 +288,9 @@ tithe::Budget TrainSettings::the_budget() const {
     throw UsageError{"--budget-money, --price-demonstration and --price-preference go together"};
   }
   if (budget) return tithe::Budget::examples(*budget);
-  return tithe::Budget::money(tithe::Money::of(*budget_money), {.demonstration = tithe::Money::of(*price_demonstration),
-                                                               .preference = tithe::Money::of(*price_preference)});
+  return tithe::Budget::money(tithe::Money::of(*budget_money),
+                              {.demonstration = tithe::Money::of(*price_demonstration),
+                               .preference = tithe::Money::of(*price_preference)});
 }
 
 Command add_train(CLI::App& app) {
@@ -245,9 +302,10 @@ Command add_train(CLI::App& app) {
   TrainSettings& settings = given->settings;
   CLI::App* command = app.add_subcommand("train", "Spend a budget of labels on a model");
   command->footer(footer);
-  command->add_option("--model", settings.model, "Folder of the model to begin with");
-  command->add_option("--out", settings.out, "Folder for what the run writes");
-  command->add_option("--config", given->config, "TOML file with the same settings; flags go before it");
+  command->add_option("--model", settings.model, "Folder of the model to begin with")->type_name("DIR");
+  command->add_option("--out", settings.out, "Folder for what the run writes")->type_name("DIR");
+  command->add_option("--config", given->config, "TOML file with the same settings; flags go before it")
+      ->type_name("FILE");
   add_data_flags(*command, settings);
   add_budget_flags(*command, settings);
   add_loss_flags(*command, settings);

@@ -19,7 +19,10 @@
 namespace tithe {
 
 /// On which side the cells of a column are flush.
-enum class Align : std::uint8_t { left, right };
+enum class Align : std::uint8_t {
+  left,
+  right
+};
 
 /// One column: its title, and how its cells stand.
 struct TableColumn {
@@ -33,8 +36,8 @@ struct TableColumn {
 ///     table.row({"accuracy", "0.12", "0.38"});
 ///     out << table.text();
 ///
-/// Width is counted in characters, so that "±" and "→" keep columns straight; combining marks and the double width of
-/// some scripts are not looked at. Line ends and other control characters in a cell become spaces.
+/// Width is counted in characters, so that "±" and "→" keep columns straight; combining marks and the double
+/// width of some scripts are not looked at. Line ends and other control characters in a cell become spaces.
 class Table {
  public:
   explicit Table(std::vector<TableColumn> columns) : columns_{std::move(columns)} {
@@ -100,7 +103,8 @@ class Table {
     return static_cast<std::size_t>(std::count_if(
         text.begin(), text.end(), [](char c) { return (static_cast<std::uint8_t>(c) & 0xC0) != 0x80; }));
   }
-  [[nodiscard]] std::string line(const std::vector<std::string>& cells, const std::vector<std::size_t>& widths) const {
+  [[nodiscard]] std::string line(const std::vector<std::string>& cells,
+                                 const std::vector<std::size_t>& widths) const {
     std::string text;
     for (std::size_t i = 0; i < cells.size(); ++i) {
       const std::string space(widths[i] - characters(cells[i]), ' ');

@@ -21,7 +21,8 @@ namespace tithe {
 /// Records keep the order in which a person reads them.
 using RecordJson = nlohmann::ordered_json;
 
-/// A step's figures under their names, at full precision, behind its `stage` and `step`: one line of metrics.jsonl.
+/// A step's figures under their names, at full precision, behind its `stage` and `step`: one line of
+/// metrics.jsonl.
 inline RecordJson to_json(const StepRecord& record) {
   RecordJson json{{"stage", record.stage}, {"step", record.step}};
   for (const Metric& metric : record.metrics) json[metric.name] = metric.value;
@@ -37,19 +38,16 @@ inline RecordJson to_json(const Estimate& estimate) {
           {"samples", estimate.samples}};
 }
 
-/// An example that is not simply usable: where it stands, what became of it and why. `drawable` ones may be among the
-/// labels that were paid.
+/// An example that is not simply usable: where it stands, what became of it and why. `drawable` ones may be
+/// among the labels that were paid.
 inline RecordJson to_json(const Finding& finding, Stage stage) {
-  return {{"stage", name(stage)},
-          {"outcome", name(finding.outcome)},
-          {"file", finding.origin.file},
-          {"line", finding.origin.line},
-          {"id", finding.origin.id},
-          {"drawable", finding.drawable},
+  return {{"stage", name(stage)},        {"outcome", name(finding.outcome)}, {"file", finding.origin.file},
+          {"line", finding.origin.line}, {"id", finding.origin.id},          {"drawable", finding.drawable},
           {"reason", finding.reason}};
 }
 
-/// What was planned, paid and left, in all and for each stage, and every example that was found not simply usable.
+/// What was planned, paid and left, in all and for each stage, and every example that was found not simply
+/// usable.
 ///
 /// `spent` and `left` are in the budget's own unit: labels, or money.
 inline RecordJson to_json(const Ledger& ledger) {
@@ -66,7 +64,8 @@ inline RecordJson to_json(const Ledger& ledger) {
   for (const Stage stage : {Stage::sft, Stage::preference}) {
     RecordJson paid_as = RecordJson::object();
     for (const Outcome outcome : {Outcome::usable, Outcome::truncated, Outcome::degenerate}) {
-      if (const auto count = ledger.paid(stage, outcome); count > Examples{}) paid_as[std::string{name(outcome)}] = count.value();
+      if (const auto count = ledger.paid(stage, outcome); count > Examples{})
+        paid_as[std::string{name(outcome)}] = count.value();
     }
     RecordJson found = RecordJson::object();
     for (const Finding& finding : ledger.findings(stage)) {
@@ -82,8 +81,8 @@ inline RecordJson to_json(const Ledger& ledger) {
   return json;
 }
 
-/// What a slice of the plan came to. `first` and `last` are the figures of its first and its last step, where `steps`,
-/// the run's records, hold them.
+/// What a slice of the plan came to. `first` and `last` are the figures of its first and its last step, where
+/// `steps`, the run's records, hold them.
 inline RecordJson to_json(const SliceReport& slice, std::size_t index, std::span<const StepRecord> steps) {
   RecordJson json{{"stage", name(slice.stage)},
                   {"labels", slice.labels.value()},
