@@ -1,0 +1,139 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/clone.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/log_sigmoid.h>
+#include <ATen/record_function.h>
+
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "small_run.hpp"
+#include "test.hpp"
+#include "tithe/composition.hpp"
+#include "tithe/loss/dpo.hpp"
+#include "tithe/reference/frozen_sft.hpp"
+#include "tithe/schedule/sft_fraction.hpp"
+#include "tithe/train/stage.hpp"
+
+/// Composition costs nothing: a step that policies were composed into dispatches the operators of one that was written
+/// by hand, one for one.
+namespace {
+
+using namespace tithe;
+using namespace tithe::test;
+
+using Names = std::vector<std::string>;
+Names* recorded = nullptr;  // a recording callback is a plain function: it can capture nothing
+
+std::unique_ptr<at::ObserverContext> record(const at::RecordFunction& function) {
+  if (recorded != nullptr) recorded->emplace_back(function.name());
+  return nullptr;
+}
+
+/// Every operator and backward node that runs in `work`, nested ones too, in their order.
+template <class Work>
+Names operators_of(Work work) {
+  Names names;
+  recorded = &names;
+  const auto handle = at::addThreadLocalCallback(
+      at::RecordFunctionCallback{record}.scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
+  work();
+  at::removeCallback(handle);
+  recorded = nullptr;
+  return names;
+}
+
+StageOptions one_step(std::int64_t rows) {
+  StageOptions options;
+  options.batch_size = rows;
+  options.order = Order::file;
+  options.learning_rate = {.peak = 1e-3, .decay = LearningRateDecay::constant};
+  options.max_grad_norm = 0.1;  // clips
+  return options;
+}
+
+/// The step as composition makes it.
+void composed_step(const Decoder& model, const Decoder& start, const Rows& rows) {
+  const Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft> policies;
+  const PreferenceObjective objective{policies.loss, policies.reference.snapshot(start)};
+  train_stage(model, objective, rows, one_step(std::ssize(rows)));
+}
+
+struct Pairs {
+  at::Tensor chosen;
+  at::Tensor rejected;
+};
+
+/// The same step by hand, for one loss: no policies, no records. `superfluous` puts in an operator that does nothing.
+void step_by_hand(const Decoder& model, const Decoder& start, const Rows& rows, bool superfluous = false) {
+  const StageOptions options = one_step(std::ssize(rows));
+  const Decoder reference = start.frozen_copy();
+  const NamedTensors parameters = model.parameters();
+  AdamW optimizer{parameters, {}};
+
+  const PackedRows packed = pack(rows);
+  const auto pairs_under = [&](const Decoder& any) {
+    const at::Tensor sums = sum_by_completion(token_logprobs(any, packed), packed);
+    const at::Tensor lengths = completion_lengths(packed, sums.scalar_type());
+    const at::Tensor pairs = sums.view({-1, 2});
+    const at::Tensor tokens = lengths.view({-1, 2});
+    const Pairs columns{pairs.select(1, 0), pairs.select(1, 1)};
+    static_cast<void>(tokens.select(1, 0));  // token counts are part of what a loss may read
+    static_cast<void>(tokens.select(1, 1));
+    return columns;
+  };
+  const auto policy = pairs_under(model);
+  const auto reference_pairs = [&] {
+    const at::NoGradGuard no_grad;
+    return pairs_under(reference);
+  }();
+  const at::Tensor margin =
+      (policy.chosen - reference_pairs.chosen) - (policy.rejected - reference_pairs.rejected);
+  const at::Tensor losses = -at::log_sigmoid(0.1 * margin);
+  const at::Tensor loss = losses.sum() / static_cast<double>(rows.size());
+  const at::Tensor row_losses = losses.detach();
+  if (superfluous) static_cast<void>(row_losses.clone());
+  {
+    const at::NoGradGuard no_grad;
+    const at::Tensor chosen = 0.1 * (policy.chosen - reference_pairs.chosen);
+    const at::Tensor rejected = 0.1 * (policy.rejected - reference_pairs.rejected);
+    const at::Tensor margins = chosen - rejected;
+    for (const at::Tensor& figure : {chosen, rejected, margins}) static_cast<void>(figure.sum().item<double>());
+    static_cast<void>((margins > 0).sum().item<double>());
+    for (const at::Tensor& figure : {policy.chosen, policy.rejected}) static_cast<void>(figure.sum().item<double>());
+  }
+  CATCH_REQUIRE(at::isfinite(row_losses).all().item<bool>());
+  loss.backward();
+  static_cast<void>(loss.item<double>());
+  const double norm = gradient_norm(parameters);
+  optimizer.step(parameters, 1e-3, clipping_divisor(norm, options.max_grad_norm));
+}
+
+}  // namespace
+
+CATCH_TEST_CASE("a composed DPO step dispatches the operators of one written by hand") {
+  const Decoder start = small_decoder();
+  const Rows rows = small_rows(4, 2);
+  const Decoder composed = start.clone(), written = start.clone();
+  const Names ours = operators_of([&] { composed_step(composed, start, rows); });
+  const Names theirs = operators_of([&] { step_by_hand(written, start, rows); });
+  CATCH_CHECK(ours.size() > 200);  // something was recorded
+  CATCH_CHECK(ours == theirs);
+  // and both do the same
+  CATCH_CHECK(same_bits(composed, written));
+  CATCH_CHECK_FALSE(same_bits(composed, start));
+}
+
+CATCH_TEST_CASE("one operator more is noticed") {
+  const Decoder start = small_decoder();
+  const Rows rows = small_rows(4, 2);
+  const Decoder plain = start.clone(), longer = start.clone();
+  const Names expected = operators_of([&] { step_by_hand(plain, start, rows); });
+  const Names found = operators_of([&] { step_by_hand(longer, start, rows, true); });
+  CATCH_CHECK(found != expected);
+  CATCH_CHECK(found.size() > expected.size());
+}
