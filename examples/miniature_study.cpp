@@ -77,7 +77,7 @@ Estimate mean_of(const std::vector<Estimate>& seeds) {
 
 /// Accuracy by budget and share, and the best share of each budget with those that are not told apart from it.
 std::string table_of(const miniature::StudyOptions& options, std::span<const CellResult> results,
-                     miniature::Scores CellResult::*kind) {
+                     miniature::Scores CellResult::* kind) {
   std::vector<tithe::TableColumn> columns{{"budget"}};
   for (const double share : options.sft_fractions) columns.push_back({"SFT " + share_text(share)});
   columns.push_back({"winner", tithe::Align::left});
@@ -87,19 +87,23 @@ std::string table_of(const miniature::StudyOptions& options, std::span<const Cel
     for (const double share : options.sft_fractions) {
       std::vector<Estimate> seeds;
       for (const CellResult& result : results) {
-        if (result.cell.budget == budget && result.cell.sft_fraction == share) seeds.push_back((result.*kind).accuracy);
+        if (result.cell.budget == budget && result.cell.sft_fraction == share)
+          seeds.push_back((result.*kind).accuracy);
       }
       means.push_back(mean_of(seeds));
     }
     const auto best = std::ranges::max_element(means, {}, &Estimate::value);
     std::vector<std::string> cells{std::to_string(budget)};
-    std::string winner = "SFT " + share_text(options.sft_fractions[static_cast<std::size_t>(best - means.begin())]);
+    std::string winner =
+        "SFT " + share_text(options.sft_fractions[static_cast<std::size_t>(best - means.begin())]);
     std::string near;
     for (auto mean = means.begin(); mean != means.end(); ++mean) {
       cells.push_back(fixed_text(mean->value, 2));
-      const bool told_apart = best->value - mean->value > std::hypot(best->value - best->low, mean->high - mean->value);
+      const bool told_apart =
+          best->value - mean->value > std::hypot(best->value - best->low, mean->high - mean->value);
       if (mean == best || told_apart) continue;
-      near += (near.empty() ? "" : ", ") + share_text(options.sft_fractions[static_cast<std::size_t>(mean - means.begin())]);
+      near += (near.empty() ? "" : ", ") +
+              share_text(options.sft_fractions[static_cast<std::size_t>(mean - means.begin())]);
     }
     cells.push_back(near.empty() ? winner : winner + "  (as good: " + near + ")");
     table.row(cells);
@@ -108,8 +112,9 @@ std::string table_of(const miniature::StudyOptions& options, std::span<const Cel
 }
 
 std::string base_line(const miniature::Base& base) {
-  return "base model of seed " + std::to_string(base.seed.value) + ": right " + fixed_text(base.sampled.accuracy.value, 2) +
-         " sampled, " + fixed_text(base.greedy.accuracy.value, 2) + " greedy; works " +
+  return "base model of seed " + std::to_string(base.seed.value) + ": right " +
+         fixed_text(base.sampled.accuracy.value, 2) + " sampled, " +
+         fixed_text(base.greedy.accuracy.value, 2) + " greedy; works " +
          fixed_text(100 * base.sampled.worked.value, 1) + "% of its answers out; told to, right " +
          fixed_text(base.told_to_work.value, 2) + " (" + program::duration_text(base.seconds) + ")";
 }
@@ -117,7 +122,12 @@ std::string base_line(const miniature::Base& base) {
 int run(const miniature::StudyOptions& options, const std::string& path) {
   std::ofstream file{path};
   const auto require_written = [&] {
-    if (!file) throw tithe::FileError{{.who = "miniature_study", .required = "a file to write records to", .found = "none", .fix = "Choose another --out"}, {.file = path}};
+    if (!file)
+      throw tithe::FileError{{.who = "miniature_study",
+                              .required = "a file to write records to",
+                              .found = "none",
+                              .fix = "Choose another --out"},
+                             {.file = path}};
   };
   require_written();
   using Clock = std::chrono::steady_clock;
@@ -127,53 +137,80 @@ int run(const miniature::StudyOptions& options, const std::string& path) {
   const std::size_t cells = options.budgets.size() * options.sft_fractions.size() * options.seeds.size();
   std::size_t finished = 0;
 
-  miniature::Study study{options,
-                         {.on_base = [&](const miniature::Base& base) { progress.note(base_line(base)); },
-                          .on_cell =
-                              [&](const CellResult& result) {
-                                ++finished;
-                                file << line_of(result).dump() << std::endl;
-                                require_written();
-                              },
-                          .on_progress =
-                              [&](double share, const std::string& what) {
-                                progress.update(fixed_text(100 * share, 0) + "%, " + std::to_string(finished) + " of " +
-                                                std::to_string(cells) + " cells, about " +
-                                                program::duration_text(std::round(elapsed() / share * (1 - share))) + " left: " + what);
-                              }}};
+  miniature::Study study{
+      options,
+      {.on_base = [&](const miniature::Base& base) { progress.note(base_line(base)); },
+       .on_cell =
+           [&](const CellResult& result) {
+             ++finished;
+             file << line_of(result).dump() << std::endl;
+             require_written();
+           },
+       .on_progress =
+           [&](double share, const std::string& what) {
+             progress.update(fixed_text(100 * share, 0) + "%, " + std::to_string(finished) + " of " +
+                             std::to_string(cells) + " cells, about " +
+                             program::duration_text(std::round(elapsed() / share * (1 - share))) +
+                             " left: " + what);
+           }}};
   const std::vector<CellResult> results = study.run();
 
-  const std::string of = " (" + options.loss + ", mean of " + std::to_string(options.seeds.size()) + " seeds)\n";
-  std::cout << "Held-out accuracy, sampled at temperature 1" << of << table_of(options, results, &CellResult::sampled)
-            << "\nHeld-out accuracy, greedy" << of << table_of(options, results, &CellResult::greedy)
-            << "\n\"SFT 0.1\": a tenth of the budget buys demonstrations, the rest preferences. \"As good\": within the 95% interval of\n"
-            << options.held_out << " problems a seed. " << cells << " cells in " << program::duration_text(elapsed())
-            << "; records: " << path << '\n';
+  const std::string of =
+      " (" + options.loss + ", mean of " + std::to_string(options.seeds.size()) + " seeds)\n";
+  std::cout << "Held-out accuracy, sampled at temperature 1" << of
+            << table_of(options, results, &CellResult::sampled) << "\nHeld-out accuracy, greedy" << of
+            << table_of(options, results, &CellResult::greedy)
+            << "\n\"SFT 0.1\": a tenth of the budget buys demonstrations, the rest preferences. \"As good\": "
+               "within the 95% interval of\n"
+            << options.held_out << " problems a seed. " << cells << " cells in "
+            << program::duration_text(elapsed()) << "; records: " << path << '\n';
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Splits annotation budgets between demonstrations and preferences, trains a small model on each split, and shows\n"
-               "which was worth most. Every cell is trained with the same settings. Results go to standard output, progress to\n"
-               "standard error."};
+  CLI::App app{
+      "Splits annotation budgets between demonstrations and preferences, trains a small model on each split, "
+      "and shows\n"
+      "which was worth most. Every cell is trained with the same settings. Results go to standard output, "
+      "progress to\n"
+      "standard error."};
   miniature::StudyOptions options;
   std::string path = "study.jsonl";
   std::uint64_t seeds = options.seeds.size();
   std::uint64_t first_seed = 1;
   bool is_short = false;
   options.jobs = std::max(1U, std::thread::hardware_concurrency());
-  auto* budgets = app.add_option("--budgets", options.budgets, "Budgets, in labels")->delimiter(',')->check(CLI::PositiveNumber)->capture_default_str();
-  auto* shares = app.add_option("--shares", options.sft_fractions, "Shares of a budget that buy demonstrations")->delimiter(',')->check(CLI::Range(0.0, 1.0))->capture_default_str();
-  app.add_option("--loss", options.loss, "Loss of the preference stage")->check(CLI::IsMember({"dpo", "kto"}))->capture_default_str();
-  auto* count = app.add_option("--seeds", seeds, "How many seeds; each has a base model of its own")->check(CLI::PositiveNumber)->capture_default_str();
+  auto* budgets = app.add_option("--budgets", options.budgets, "Budgets, in labels")
+                      ->delimiter(',')
+                      ->check(CLI::PositiveNumber)
+                      ->capture_default_str();
+  auto* shares =
+      app.add_option("--shares", options.sft_fractions, "Shares of a budget that buy demonstrations")
+          ->delimiter(',')
+          ->check(CLI::Range(0.0, 1.0))
+          ->capture_default_str();
+  app.add_option("--loss", options.loss, "Loss of the preference stage")
+      ->check(CLI::IsMember({"dpo", "kto"}))
+      ->capture_default_str();
+  auto* count = app.add_option("--seeds", seeds, "How many seeds; each has a base model of its own")
+                    ->check(CLI::PositiveNumber)
+                    ->capture_default_str();
   app.add_option("--first-seed", first_seed, "The first of them")->capture_default_str();
-  app.add_option("--epsilon", options.slip, "How often a step of a demonstration is wrong")->check(CLI::Range(0.0, 1.0))->capture_default_str();
-  auto* held_out = app.add_option("--held-out", options.held_out, "Problems to score on")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--jobs", options.jobs, "Cells at a time, a core each; it changes no figure")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--epsilon", options.slip, "How often a step of a demonstration is wrong")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  auto* held_out = app.add_option("--held-out", options.held_out, "Problems to score on")
+                       ->check(CLI::PositiveNumber)
+                       ->capture_default_str();
+  app.add_option("--jobs", options.jobs, "Cells at a time, a core each; it changes no figure")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--out", path, "Where the records go, a JSON line a cell")->capture_default_str();
-  app.add_flag("--short", is_short, "A small study, to see that everything works: budgets 30 and 100, shares 0, 0.5 and 1, one seed");
+  app.add_flag(
+      "--short", is_short,
+      "A small study, to see that everything works: budgets 30 and 100, shares 0, 0.5 and 1, one seed");
   CLI11_PARSE(app, argc, argv);
 
   if (is_short) {

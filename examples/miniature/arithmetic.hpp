@@ -35,16 +35,16 @@ inline constexpr std::size_t steps_per_problem = 4;
 
 /// Token ids: 0 to 19 are the numbers, 20 to 43 the operations, then these. Those from 60 on are kept for other tasks.
 enum Symbol : std::int64_t {
-  asks = 44,      ///< Q, begins a prompt
-  asked,          ///< ?, ends it
-  answers,        ///< A, begins an answer
-  works,          ///< S, begins a worked answer
-  equals,         ///< =
-  then,           ///< ; ends a step
-  ends,           ///< $, ends an answer
-  notes,          ///< N, begins a prompt in the corpus's other format
-  stop,           ///< . ends its prompt and its steps, and facts
-  lists,          ///< F, begins a list of facts
+  asks = 44,  ///< Q, begins a prompt
+  asked,      ///< ?, ends it
+  answers,    ///< A, begins an answer
+  works,      ///< S, begins a worked answer
+  equals,     ///< =
+  then,       ///< ; ends a step
+  ends,       ///< $, ends an answer
+  notes,      ///< N, begins a prompt in the corpus's other format
+  stop,       ///< . ends its prompt and its steps, and facts
+  lists,      ///< F, begins a list of facts
 };
 inline constexpr std::int64_t vocabulary_size = 91;
 /// The longest document has 38 tokens.
@@ -57,7 +57,9 @@ struct Operation {
   static constexpr std::int64_t count = 24;
   [[nodiscard]] constexpr std::int64_t token() const { return modulus + index; }
   [[nodiscard]] constexpr std::int64_t of(std::int64_t number) const {
-    const std::int64_t result = index < 9 ? number + index + 1 : index < 18 ? number - (index - 8) : number * (index - 16);
+    const std::int64_t result = index < 9    ? number + index + 1
+                                : index < 18 ? number - (index - 8)
+                                             : number * (index - 16);
     return ((result % modulus) + modulus) % modulus;
   }
   friend constexpr auto operator<=>(const Operation&, const Operation&) = default;
@@ -86,7 +88,8 @@ class OperationSampler {
       cumulative_[rank - 1] = sum += std::pow(static_cast<double>(rank), -1.2);
     }
     const std::vector<std::size_t> order = tithe::permutation(cumulative_.size(), Seed{20});
-    for (std::size_t rank = 0; rank < order.size(); ++rank) ranked_[rank].index = static_cast<std::int64_t>(order[rank]);
+    for (std::size_t rank = 0; rank < order.size(); ++rank)
+      ranked_[rank].index = static_cast<std::int64_t>(order[rank]);
   }
 
   [[nodiscard]] Operation operator()(SplitMix64& random) const {
@@ -114,13 +117,14 @@ inline TokenIds terse(std::int64_t answer) { return {answers, answer, ends}; }
 
 /// The steps, each `12 -8 = 4` and a separator, and where they lead. With probability `slip` a step's result is wrong by
 /// one, and the steps after it go on from there.
-inline std::pair<TokenIds, std::int64_t> worked_steps(const Problem& problem, std::int64_t separator, double slip,
-                                                      SplitMix64& random) {
+inline std::pair<TokenIds, std::int64_t> worked_steps(const Problem& problem, std::int64_t separator,
+                                                      double slip, SplitMix64& random) {
   TokenIds steps;
   std::int64_t number = problem.start;
   for (const Operation& operation : problem.operations) {
     std::int64_t result = operation.of(number);
-    if (slip > 0 && random.uniform() < slip) result = (result + (random.below(2) == 0 ? 1 : modulus - 1)) % modulus;
+    if (slip > 0 && random.uniform() < slip)
+      result = (result + (random.below(2) == 0 ? 1 : modulus - 1)) % modulus;
     steps.insert(steps.end(), {number, operation.token(), equals, result, separator});
     number = result;
   }

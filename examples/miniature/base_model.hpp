@@ -38,24 +38,28 @@ inline tithe::DecoderConfig decoder_config() {
 inline constexpr tithe::Steps base_steps{900};
 inline constexpr std::int64_t documents_per_step = 64;
 
-/// Trains a base model on documents of its own. Its abilities depend on the seed; see the study's first lines.
+/// Trains a base model on documents of its own: a sixth of the steps to warm up, the peak until 70%, then down to a
+/// tenth of it. The final norm begins at 1 / (.2 · √64), so that the tied head's first logits have unit scale.
 ///
-/// The final norm begins at 1 / (.2 · √64), so that the tied head's first logits have unit scale.
+/// The length and the rate are chosen so that every seed of eight that were tried gives the same picture: terse answers
+/// all but always, and if told to work them out, eight in ten or more right. After 600 steps, or at a rate of 4e-3, one
+/// seed in three knows the other format and carries little of it over; then no split of any budget is worth much.
 inline tithe::Decoder train_base(Seed seed, tithe::Steps training_steps = base_steps,
                                  const tithe::StageHooks& hooks = {}) {
   tithe::Decoder model = tithe::Decoder::initialize(
-      decoder_config(), {.matrix_gain = 0.7, .embedding = 0.2, .final_norm = 0.625}, tithe::derive(seed, {1}));
+      decoder_config(), {.matrix_gain = 0.7, .embedding = 0.2, .final_norm = 0.625},
+      tithe::derive(seed, {1}));
   const double steps = static_cast<double>(training_steps.value());
-  const tithe::StageOptions options{
-      .learning_rate = {.peak = 3e-3,
-                        .warmup = std::ceil(steps / 6),
-                        .hold = std::ceil(0.7 * steps) - std::ceil(steps / 6),
-                        .final_ratio = 0.1},
-      .batch_size = documents_per_step,
-      .weight_decay = 0.01,
-      .adam_beta2 = 0.98,
-      .order = tithe::Order::file};
-  const tithe::Rows corpus = write_corpus(static_cast<std::size_t>(training_steps.value()), documents_per_step, tithe::derive(seed, {2}));
+  const tithe::StageOptions options{.learning_rate = {.peak = 3e-3,
+                                                      .warmup = std::ceil(steps / 6),
+                                                      .hold = std::ceil(0.7 * steps) - std::ceil(steps / 6),
+                                                      .final_ratio = 0.1},
+                                    .batch_size = documents_per_step,
+                                    .weight_decay = 0.01,
+                                    .adam_beta2 = 0.98,
+                                    .order = tithe::Order::file};
+  const tithe::Rows corpus = write_corpus(static_cast<std::size_t>(training_steps.value()),
+                                          documents_per_step, tithe::derive(seed, {2}));
   tithe::train_stage(model, tithe::SupervisedObjective<tithe::CrossEntropy>{}, corpus, options, hooks);
   return model;
 }

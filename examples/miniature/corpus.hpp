@@ -21,10 +21,10 @@ namespace miniature {
 /// Nearly all answers to the task's prompts are terse, so that is how the base model answers. The facts and the way to
 /// chain them stand in another format; the target's own format is there, but rare.
 enum class Document : std::uint8_t {
-  terse,     ///< Q 12 -8 -2 *7 *4 ? A 16 $
-  notes,     ///< N 12 -8 -2 *7 *4 . S 12 -8 = 4 . 4 -2 = 2 . 2 *7 = 14 . 14 *4 = 16 . A 16 $
-  facts,     ///< F 12 -8 = 4 . 3 +1 = 4 . 7 *2 = 14 . 4 -9 = 15 . $
-  worked,    ///< Q 12 -8 -2 *7 *4 ? S 12 -8 = 4 ; … A 16 $
+  terse,   ///< Q 12 -8 -2 *7 *4 ? A 16 $
+  notes,   ///< N 12 -8 -2 *7 *4 . S 12 -8 = 4 . 4 -2 = 2 . 2 *7 = 14 . 14 *4 = 16 . A 16 $
+  facts,   ///< F 12 -8 = 4 . 3 +1 = 4 . 7 *2 = 14 . 4 -9 = 15 . $
+  worked,  ///< Q 12 -8 -2 *7 *4 ? S 12 -8 = 4 ; … A 16 $
 };
 inline constexpr std::array<std::uint64_t, 4> corpus_mixture{400, 400, 195, 5};
 
@@ -60,8 +60,11 @@ inline TokenIds write_document(Document kind, const ProblemSampler& problems, Sp
       answer.insert(answer.end(), {answers, result, ends});
       break;
     }
-    case Document::worked: answer = worked(problem, 0, random); break;
-    default: answer = terse(problem.answer());
+    case Document::worked:
+      answer = worked(problem, 0, random);
+      break;
+    default:
+      answer = terse(problem.answer());
   }
   document.insert(document.end(), answer.begin(), answer.end());
   return document;

@@ -50,7 +50,8 @@ inline tithe::Pool demonstrations(std::size_t count, double slip, Seed seed) {
   const std::vector<Problem> problems = distinct_problems(count, false, tithe::derive(seed, {1}));
   for (std::size_t i = 0; i < count; ++i) {
     SplitMix64 random{tithe::derive(seed, {2, i})};
-    dataset.add(tithe::Demonstration{.prompt = prompt_of(problems[i]), .completion = worked(problems[i], slip, random)});
+    dataset.add(tithe::Demonstration{.prompt = prompt_of(problems[i]),
+                                     .completion = worked(problems[i], slip, random)});
   }
   return {dataset, encoding(), {.max_length = tithe::Tokens{positions}}};
 }
@@ -67,7 +68,9 @@ inline tithe::GenerationOptions sampled(Seed seed) {
 /// Whether the completion of the prompt at an index answers the problem there.
 struct Verify {
   std::vector<Problem> problems;
-  bool operator()(std::size_t index, const tithe::Generation& answer) const { return is_right(problems[index], answer.ids); }
+  bool operator()(std::size_t index, const tithe::Generation& answer) const {
+    return is_right(problems[index], answer.ids);
+  }
 };
 
 /// Pairs of the model's own answers, sampled at temperature 1: of four to a problem one verified right is chosen and one
@@ -80,7 +83,9 @@ inline tithe::SampledPairs<Verify> pairs(std::size_t count, Seed seed,
   std::vector<TokenIds> prompts = prompts_of(problems);
   return {std::move(prompts),
           Verify{std::move(problems)},
-          {.generation = sampled(tithe::derive(seed, {4})), .prompts_per_label = per_label, .on_draw = std::move(on_draw)}};
+          {.generation = sampled(tithe::derive(seed, {4})),
+           .prompts_per_label = per_label,
+           .on_draw = std::move(on_draw)}};
 }
 
 /// Pairs as two verdicts each, as losses on single completions read them: a label all the same.
@@ -88,14 +93,22 @@ template <class Pairs>
 struct AsVerdicts {
   Pairs pairs;
 
-  [[nodiscard]] std::optional<tithe::Examples> available(tithe::Stage stage) const { return pairs.available(stage); }
-  [[nodiscard]] std::vector<tithe::Finding> findings(tithe::Stage stage) const { return pairs.findings(stage); }
+  [[nodiscard]] std::optional<tithe::Examples> available(tithe::Stage stage) const {
+    return pairs.available(stage);
+  }
+  [[nodiscard]] std::vector<tithe::Finding> findings(tithe::Stage stage) const {
+    return pairs.findings(stage);
+  }
   template <class Model>
-  [[nodiscard]] std::vector<tithe::Label> draw(const tithe::Slice& slice, tithe::Examples drawn, const Model& model) const {
+  [[nodiscard]] std::vector<tithe::Label> draw(const tithe::Slice& slice, tithe::Examples drawn,
+                                               const Model& model) const {
     std::vector<tithe::Label> labels = pairs.draw(slice, drawn, model);
     for (tithe::Label& label : labels) {
       tithe::Row good = std::move(label.rows.front());
-      tithe::Row bad{.prompt = good.prompt, .completions = {std::move(good.completions.back())}, .desirable = false, .id = good.id};
+      tithe::Row bad{.prompt = good.prompt,
+                     .completions = {std::move(good.completions.back())},
+                     .desirable = false,
+                     .id = good.id};
       good.completions.pop_back();
       label.rows = {std::move(good), std::move(bad)};
     }

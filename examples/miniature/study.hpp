@@ -61,7 +61,8 @@ struct StudyHooks {
 };
 
 /// Trains and scores a base model.
-inline Base make_base(Seed seed, tithe::Steps steps, const std::vector<Problem>& held_out, const tithe::StageHooks& hooks) {
+inline Base make_base(Seed seed, tithe::Steps steps, const std::vector<Problem>& held_out,
+                      const tithe::StageHooks& hooks) {
   const auto begun = std::chrono::steady_clock::now();
   Base base{.seed = seed, .model = train_base(seed, steps, hooks)};
   base.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
@@ -71,7 +72,9 @@ inline Base make_base(Seed seed, tithe::Steps steps, const std::vector<Problem>&
   for (TokenIds& prompt : prompts) prompt.push_back(works);
   tithe::GenerationOptions options = sampled({});
   options.sampling = tithe::Sampling::greedy();
-  const auto verify = [&](std::size_t index, const tithe::Generation& answer) { return is_right(held_out[index], answer.ids); };
+  const auto verify = [&](std::size_t index, const tithe::Generation& answer) {
+    return is_right(held_out[index], answer.ids);
+  };
   base.told_to_work = tithe::exact_match(base.model, prompts, verify, options);
   return base;
 }
@@ -79,10 +82,12 @@ inline Base make_base(Seed seed, tithe::Steps steps, const std::vector<Problem>&
 /// Runs a study. Cells share nothing but their seed's base model, which they copy.
 class Study {
  public:
-  explicit Study(StudyOptions options, StudyHooks hooks = {}) : options_{std::move(options)}, hooks_{std::move(hooks)} {
+  explicit Study(StudyOptions options, StudyHooks hooks = {})
+      : options_{std::move(options)}, hooks_{std::move(hooks)} {
     for (std::size_t seed = 0; seed < options_.seeds.size(); ++seed) {
       bases_.emplace_back();
-      jobs_.push_back({.seed = seed, .cost = base_step_cost * static_cast<double>(options_.base_steps.value())});
+      jobs_.push_back(
+          {.seed = seed, .cost = base_step_cost * static_cast<double>(options_.base_steps.value())});
     }
     for (const std::int64_t budget : options_.budgets) {
       for (const double fraction : options_.sft_fractions) {
@@ -110,8 +115,11 @@ class Study {
     }
     if (error_) std::rethrow_exception(error_);
     const auto place = [&](const CellResult& result) {
-      const auto index = [](const auto& list, const auto& value) { return std::ranges::find(list, value) - list.begin(); };
-      return std::tuple{index(options_.budgets, result.cell.budget), index(options_.sft_fractions, result.cell.sft_fraction),
+      const auto index = [](const auto& list, const auto& value) {
+        return std::ranges::find(list, value) - list.begin();
+      };
+      return std::tuple{index(options_.budgets, result.cell.budget),
+                        index(options_.sft_fractions, result.cell.sft_fraction),
                         index(options_.seeds, result.cell.seed)};
     };
     std::ranges::sort(results_, {}, place);
@@ -129,7 +137,8 @@ class Study {
   /// A pair is sampled, then trained on; without demonstrations answers stay short.
   static double cost_of(const Cell& cell) {
     const double per_pair = cell.sft_fraction == 0 ? 0.0028 : 0.0058;
-    return 0.3 + static_cast<double>(cell.budget) * (cell.sft_fraction * 0.0017 + (1 - cell.sft_fraction) * per_pair);
+    return 0.3 + static_cast<double>(cell.budget) *
+                     (cell.sft_fraction * 0.0017 + (1 - cell.sft_fraction) * per_pair);
   }
 
   /// What each thread does. The settings are the thread's own: one core a cell, so that cells run side by side and give
@@ -144,7 +153,8 @@ class Study {
           const std::lock_guard lock{mutex_};
           if (stop_.stop_requested()) return;
           if (hooks_.on_cell) hooks_.on_cell(result);
-          advance(job->cost, std::to_string(result.cell.budget) + " labels, " + tithe::fixed_text(result.cell.sft_fraction, 2) + " SFT");
+          advance(job->cost, std::to_string(result.cell.budget) + " labels, " +
+                                 tithe::fixed_text(result.cell.sft_fraction, 2) + " SFT");
           results_.push_back(std::move(result));
         } else {
           make_base_of(*job, held_out);
@@ -164,7 +174,8 @@ class Study {
       const std::lock_guard lock{mutex_};
       advance(per_step, "base models");
     };
-    Base base = make_base(options_.seeds[job.seed], options_.base_steps, held_out, {.on_step = count, .stop = stop_.get_token()});
+    Base base = make_base(options_.seeds[job.seed], options_.base_steps, held_out,
+                          {.on_step = count, .stop = stop_.get_token()});
     const std::lock_guard lock{mutex_};
     if (hooks_.on_base) hooks_.on_base(base);
     bases_[job.seed] = std::move(base);
