@@ -155,8 +155,9 @@ int run(const miniature::StudyOptions& options, const std::string& path) {
            }}};
   const std::vector<CellResult> results = study.run();
 
-  const std::string of =
-      " (" + options.loss + ", mean of " + std::to_string(options.seeds.size()) + " seeds)\n";
+  const std::string seeds =
+      options.seeds.size() == 1 ? "one seed" : "mean of " + std::to_string(options.seeds.size()) + " seeds";
+  const std::string of = " (" + options.loss + ", " + seeds + ")\n";
   std::cout << "Held-out accuracy, sampled at temperature 1" << of
             << table_of(options, results, &CellResult::sampled) << "\nHeld-out accuracy, greedy" << of
             << table_of(options, results, &CellResult::greedy)

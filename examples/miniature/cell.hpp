@@ -37,7 +37,8 @@ struct Cell {
 };
 
 /// How every cell is trained. There is no warm-up: the first rate of one is 0, and a budget of 30 has four steps. At
-/// twice the rate, preference tuning overshoots now and then, and straight from the base it warms up by 1,000 pairs.
+/// twice the preference rate some seeds overshoot, working on behind the fourth step, and some warm up from the base
+/// model alone by 1,000 pairs.
 inline tithe::RunOptions run_options(Seed seed) {
   const auto stage = [](double rate) {
     return tithe::StageOptions{.learning_rate = {.peak = rate}, .epochs = 2, .batch_size = 16};
