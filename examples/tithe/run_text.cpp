@@ -78,6 +78,7 @@ std::string summary(const RunReport& report, const std::vector<tithe::StepRecord
 
 std::string place_text(const std::optional<SavedPlace>& place, const tithe::Plan& plan) {
   if (!place) return "the beginning";
+  if (place->slice >= plan.size()) return "a run of other settings";  // which is refused in a moment
   return "step " + std::to_string(place->step) + " of the " +
          std::string{tithe::name(plan[place->slice].stage)} + " stage";
 }

@@ -13,7 +13,6 @@
 #include "run_folder.hpp"
 #include "run_text.hpp"
 #include "tithe/core/content_hash.hpp"
-#include "tithe/evaluate/held_out.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
 #include "tithe/pipeline.hpp"
@@ -101,49 +100,6 @@ std::size_t shared_prompts(const Dataset& training, const Dataset& held_out) {
   return shared.size();
 }
 
-/// A resumed run reports what it did itself; the metrics know the rest.
-void complete(RunReport& report, const std::vector<tithe::StepRecord>& steps) {
-  const tithe::Plan& plan = report.ledger.plan();
-  std::vector<tithe::SliceReport> whole;
-  const std::size_t missing = plan.size() - report.slices.size();
-  for (std::size_t i = 0; i < plan.size(); ++i) {
-    tithe::SliceReport slice;
-    if (i < missing) {
-      slice = {.stage = plan[i].stage, .labels = plan[i].count, .training = {.rows = plan[i].count.value()}};
-    } else {
-      slice = report.slices[i - missing];
-    }
-    slice.training.tokens = {};
-    slice.training.seconds = 0;
-    slice.training.steps_done = 0;
-    for (const tithe::StepRecord& record : steps) {
-      if (record.slice != static_cast<std::int64_t>(i)) continue;
-      ++slice.training.steps_done;
-      slice.training.tokens += tithe::Tokens{static_cast<std::int64_t>(record.at("tokens"))};
-      slice.training.seconds += record.at("step_seconds");
-    }
-    if (i < missing) slice.training.steps = slice.training.steps_done;
-    whole.push_back(slice);
-  }
-  report.slices = std::move(whole);
-  report.train_seconds = 0;
-  for (const tithe::SliceReport& slice : report.slices) report.train_seconds += slice.training.seconds;
-}
-
-/// The held-out figures of a model, as a pipeline reports them of the model that it begins with.
-std::vector<tithe::Estimate> score_held_out(const tithe::Pretrained& pretrained,
-                                            const tithe::RunOptions& options) {
-  const tithe::Limits limits{
-      .max_length = options.max_length > tithe::Tokens{} ? options.max_length : pretrained.positions(),
-      .too_long = options.too_long,
-      .keep_degenerate = options.keep_degenerate};
-  return tithe::evaluate_held_out(pretrained.model,
-                                  tithe::encode_held_out(options.held_out, pretrained.encoding(), limits),
-                                  {.pass = {.rows = options.preference.batch_size},
-                                   .head = options.head,
-                                   .bootstrap = {.seed = options.seed}});
-}
-
 tithe::RecordJson settings_json(const TrainSettings& settings, tithe::Tokens positions) {
   const auto paths = [](const std::vector<std::filesystem::path>& list) {
     std::vector<std::string> names;
@@ -208,11 +164,6 @@ int train(const TrainSettings& settings, const Session& session) {
 
   const std::optional<SavedPlace> place = settings.resume ? folder.saved() : std::nullopt;
   if (settings.resume) progress.note("Going on from " + place_text(place, plan) + '.');
-  // A run that goes on has no use for the model as it came, but its record has.
-  std::vector<tithe::Estimate> before;
-  if (place) {
-    before = score_held_out(pretrained, options);
-  }
 
   options.checkpoint.folder = folder.checkpoint();
   options.checkpoint.every = tithe::Steps{settings.checkpoint_every};
@@ -229,16 +180,13 @@ int train(const TrainSettings& settings, const Session& session) {
     progress.update(step_text(record, record.at("step_seconds")), record.step == record.steps);
   };
 
-  RunReport report = fit(settings, pretrained, data, options);
+  const RunReport report = fit(settings, pretrained, data, options);
   if (report.cancelled) {
     progress.note("Interrupted. The same command with --resume goes on from " +
                   place_text(folder.saved(), plan) + '.');
     return interrupted;
   }
-  if (place) report.before = std::move(before);
-
   const std::vector<tithe::StepRecord> steps = folder.steps(plan);
-  complete(report, steps);
   tithe::save_pretrained(folder.model(), pretrained);
   tithe::RecordJson record = tithe::to_json(report, steps);
   record["settings"] = settings_json(settings, pretrained.positions());
