@@ -50,7 +50,7 @@ class PipelineTrainer {
   /// Trains on a dataset: the schedule plans, the ledger draws and pays, each slice is a stage. Everything that cannot
   /// be used, and a budget that asks for more labels than there are, is known before anything is trained.
   ///
-  /// Throws BudgetError, DataError, OptionError, NonFiniteError, CheckpointError.
+  /// Throws BudgetError, DataError, OptionError, ShapeError, NonFiniteError, CheckpointError and FileError.
   RunReport fit(const Dataset& data, const Budget& budget, const RunOptions& options = {}) {
     const Pool all{data, encoding_, limits(options), row_kind};
     Pool pool = options.order == Order::shuffled ? all.shuffled(options.seed) : all;
@@ -73,6 +73,7 @@ class PipelineTrainer {
     if (!progress.resumed()) progress.keep(evaluate_held_out(model_, held_out, evaluation(options)));
     bool cancelled = false;
     for (std::size_t i = progress.slice(); i < plan.size() && !cancelled; ++i) {
+      if (cancelled = options.stop.stop_requested(); cancelled) break;  // before the next labels are paid for
       const Rows rows = draw(ledger, source, i, progress);
       const bool on_demand = !source.available(plan[i].stage).has_value();
       const SliceRun slice{i, plan[i], rows, on_demand, ledger, options, progress};
@@ -103,7 +104,8 @@ class PipelineTrainer {
   }
 
   [[nodiscard]] static EvaluationOptions evaluation(const RunOptions& options) {
-    return {.pass = {.rows = options.preference.batch_size}, .head = options.head, .bootstrap = {.seed = options.seed}};
+    return {.pass = {.rows = options.preference.batch_size, .tokens = options.preference.max_tokens_per_pass},
+            .head = options.head, .bootstrap = {.seed = options.seed}};
   }
 
   [[nodiscard]] RunReport report_of(Ledger ledger, const Progress& progress, bool cancelled, const RunOptions& options,
@@ -167,9 +169,10 @@ class PipelineTrainer {
                                                    .weights = model_.weights(),
                                                    .parameters = model_.parameters(),
                                                    .reference = weights_of(objective),
+                                                   .row_digest = digest_of(slice.rows).hex(),
                                                    .rows = slice.on_demand ? &slice.rows : nullptr},
                                                   options.on_step, options.stop);
-    return {slice.planned.stage, slice.planned.count,
+    return {slice.planned.stage, slice.ledger.drawn(slice.index),
             train_stage(model_, objective, slice.rows, stage, hooks,
                         {.slice = static_cast<std::int64_t>(slice.index),
                          .stage = std::string{name(slice.planned.stage)}})};

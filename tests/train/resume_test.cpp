@@ -63,8 +63,8 @@ Saved interrupted_after(std::size_t passes, MakeObjective make, const Rows& rows
   std::stop_source source;
   Saved saved;
   std::size_t seen = 0;
-  StageHooks hooks{.on_progress = [&](const StageState& state, const AdamW& optimizer, bool) {
-    if (++seen != passes) return;
+  StageHooks hooks{.on_progress = [&](const StageState& state, const AdamW& optimizer, StageMoment moment) {
+    if (moment == StageMoment::begins || moment == StageMoment::stops || ++seen != passes) return;
     saved = {state, copies(model.weights()), copies(optimizer.state(parameters)), {}};
     for (const NamedTensor& parameter : parameters) {
       if (parameter.tensor.grad().defined()) saved.gradients.push_back({parameter.name, parameter.tensor.grad().clone()});

@@ -1,7 +1,6 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -66,8 +65,10 @@ class Budget {
   /// overspends, what is left is less than the price of any label that it may buy, and the unit of the amounts does
   /// not matter. A share of 0 or 1 buys one kind only.
   [[nodiscard]] constexpr Plan split(Share sft) const {
-    const double exact = sft.value() * static_cast<double>(amount_) / static_cast<double>(sft_price_);
-    std::int64_t demonstrations = std::min(static_cast<std::int64_t>(exact + 0.5), amount_ / sft_price_);
+    // The quotient first: it is the same double whatever the unit is.
+    const double exact = sft.value() * (static_cast<double>(amount_) / static_cast<double>(sft_price_)) + 0.5;
+    const std::int64_t most = amount_ / sft_price_;
+    std::int64_t demonstrations = exact < static_cast<double>(most) ? static_cast<std::int64_t>(exact) : most;
     const std::int64_t preferences =
         sft.value() == 1 ? 0 : (amount_ - demonstrations * sft_price_) / preference_price_;
     if (sft.value() != 0) demonstrations = (amount_ - preferences * preference_price_) / sft_price_;

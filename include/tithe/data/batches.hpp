@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <numeric>
+#include <optional>
 #include <range/v3/range/conversion.hpp>
 #include <range/v3/view/chunk.hpp>
 #include <range/v3/view/transform.hpp>
@@ -80,24 +81,32 @@ inline std::vector<Indices> passes_of(const Indices& batch, std::span<const Row>
 
 /// For each row of a batch the row whose completion it is mismatched with, for KTO's baseline: never itself.
 ///
-/// It is the row before it in the batch, the first taking the last. In shuffled order rows with the same prompt are
-/// passed over where another prompt is to be had. A batch of one row takes the row before it in the epoch.
-/// `order` must hold at least two rows.
+/// In file order it is the row before it in the batch, the first taking the last. In shuffled order it is the nearest
+/// one before it that has another prompt: in the batch, else in the epoch. A batch of one row takes the row before it
+/// in the epoch. `order` must hold at least two rows.
 inline Indices mismatched_rows(const Indices& batch, const Indices& order, std::span<const Row> rows, Order kind) {
-  if (batch.size() == 1) {
-    const auto here = std::ranges::find(order, batch.front());
-    return {here == order.begin() ? order.back() : *(here - 1)};
-  }
+  /// The first of the rows before a place, going round, that will do; none if the place stands alone.
+  const auto before = [](const Indices& among, std::size_t place, const auto& will_do) {
+    for (std::size_t distance = 1; distance < among.size(); ++distance) {
+      const std::size_t candidate = among[(place + among.size() - distance) % among.size()];
+      if (will_do(candidate)) return std::optional{candidate};
+    }
+    return std::optional<std::size_t>{};
+  };
+  const auto any = [](std::size_t) { return true; };
   Indices partners;
   partners.reserve(batch.size());
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    const auto before = [&](std::size_t distance) { return batch[(i + batch.size() - distance) % batch.size()]; };
-    std::size_t distance = 1;
+  for (std::size_t place = 0; place < batch.size(); ++place) {
+    const auto in_epoch = [&] { return static_cast<std::size_t>(std::ranges::find(order, batch[place]) - order.begin()); };
+    std::optional<std::size_t> partner;
     if (kind == Order::shuffled) {
-      while (distance < batch.size() && rows[before(distance)].prompt == rows[batch[i]].prompt) ++distance;
-      if (distance == batch.size()) distance = 1;
+      const auto has_another_prompt = [&](std::size_t row) { return rows[row].prompt != rows[batch[place]].prompt; };
+      partner = before(batch, place, has_another_prompt);
+      if (!partner) partner = before(order, in_epoch(), has_another_prompt);
     }
-    partners.push_back(before(distance));
+    if (!partner) partner = before(batch, place, any);
+    if (!partner) partner = before(order, in_epoch(), any);
+    partners.push_back(partner.value());
   }
   return partners;
 }

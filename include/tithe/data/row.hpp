@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "tithe/core/example.hpp"
+#include "tithe/core/sha256.hpp"
 #include "tithe/core/units.hpp"
 
 /// The unit that a model sees: one prompt and its completions, as token ids.
 namespace tithe {
 
 /// One prompt with k completions. Supervised fine-tuning has k = 1, a pair k = 2 (chosen first), a labelled completion
-/// k = 1, or 2 with a mismatched one behind it.
+/// k = 1; the mismatched completion that KTO's baseline needs makes another row, since it changes every epoch.
 ///
 /// The prompt has at least one token, since the first token of a completion is predicted from the prompt's last.
 struct Row {
@@ -39,6 +40,21 @@ struct Row {
 };
 
 using Rows = std::vector<Row>;
+
+/// The digest of some rows as the model sees them: their tokens and verdicts, in their order.
+inline Digest digest_of(const Rows& rows) {
+  Sha256 hash;
+  const auto add = [&](const TokenIds& ids) {
+    hash.update(std::uint64_t{ids.size()});
+    for (const std::int64_t id : ids) hash.update(static_cast<std::uint64_t>(id));
+  };
+  for (const Row& row : rows) {
+    add(row.prompt);
+    hash.update(std::uint64_t{row.completions.size()}).update(std::uint64_t{row.desirable});
+    for (const TokenIds& completion : row.completions) add(completion);
+  }
+  return hash.finish();
+}
 
 /// What one kind of example becomes: how many rows, of how many completions.
 enum class RowKind : std::uint8_t {

@@ -5,12 +5,16 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -35,30 +39,42 @@ struct Checkpoint {
 /// The checkpoints of one run, in a folder of their own. At every moment, also after a crash, `load` finds the last
 /// one that was saved whole.
 ///
-///     folder/latest                    the name of the latest
-///     folder/00000042/state.json
-///     folder/00000042/tensors.safetensors
-///     folder/00000042/manifest.json    size and SHA-256 of each file
+///     folder/latest                         the name of the latest
+///     folder/checkpoint-42/state.json
+///     folder/checkpoint-42/tensors.safetensors
+///     folder/checkpoint-42/manifest.json    SHA-256 of each file
 class CheckpointStore {
  public:
   explicit CheckpointStore(std::filesystem::path folder) : folder_{std::move(folder)} {}
 
+  /// Makes the folder, and removes what a process that was killed left half-written. Throws FileError.
+  void open() const {
+    std::error_code error;
+    std::filesystem::create_directories(folder_, error);
+    if (error) fail(folder_, error);
+    for (const auto& entry : std::filesystem::directory_iterator{folder_, error}) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with(".tithe-") && name.ends_with(".tmp")) std::filesystem::remove(entry.path(), error);
+    }
+  }
   /// Whether something was saved.
   [[nodiscard]] bool exists() const { return std::filesystem::exists(folder_ / pointer); }
 
   /// Writes a new checkpoint beside the old one, makes it durable, points to it, then removes the old one. Throws
   /// FileError; the old one is then still there.
   void save(const Checkpoint& checkpoint) {
-    std::filesystem::create_directories(folder_);
-    const std::optional<std::string> old = latest();
     const std::string name = next_name();
     const std::filesystem::path place = folder_ / name;
-    std::filesystem::create_directories(place);
-    write_durably(place / state_file, checkpoint.state.dump());
+    std::error_code error;
+    std::filesystem::create_directories(place, error);
+    if (error) fail(place, error);
+    // A path need not be UTF-8, JSON must.
+    constexpr auto repair = nlohmann::json::error_handler_t::replace;
+    write_durably(place / state_file, checkpoint.state.dump(-1, ' ', false, repair));
     write_safetensors(place / tensor_file, checkpoint.tensors);
     nlohmann::json manifest;
     for (const char* file : {state_file, tensor_file}) {
-      manifest[file] = {{"bytes", std::filesystem::file_size(place / file)}, {"sha256", hash_of(place / file).hex()}};
+      manifest[file] = {{"sha256", hash_of(place / file).hex()}};
     }
     write_durably(place / manifest_file, manifest.dump());
     sync_folder(folder_);
@@ -101,33 +117,51 @@ class CheckpointStore {
   static constexpr const char* tensor_file = "tensors.safetensors";
   static constexpr const char* manifest_file = "manifest.json";
 
+  [[noreturn]] static void fail(const std::filesystem::path& path, const std::error_code& error) {
+    throw FileError{{.who = "CheckpointStore",
+                     .required = "a folder for checkpoints",
+                     .found = error.message(),
+                     .fix = "Choose a folder that can be made and written"},
+                    {.file = path.string()}};
+  }
+
+  /// The number in the name of a checkpoint of ours; nothing for any other name, which is not ours to touch.
+  static std::optional<std::uint64_t> number_in(const std::string& name) {
+    constexpr std::string_view prefix = "checkpoint-";
+    if (!name.starts_with(prefix)) return std::nullopt;
+    std::uint64_t number = 0;
+    const char* const end = name.data() + name.size();
+    const auto [rest, error] = std::from_chars(name.data() + prefix.size(), end, number);
+    return error == std::errc{} && rest == end ? std::optional{number} : std::nullopt;
+  }
+
   [[nodiscard]] std::optional<std::string> latest() const {
     std::ifstream file{folder_ / pointer};
     std::string name;
-    if (!std::getline(file, name) || name.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+    if (!std::getline(file, name) || !number_in(name)) return std::nullopt;
     return name;
   }
 
   /// One more than the highest number there is, so that a torn folder is never written into.
   [[nodiscard]] std::string next_name() const {
     std::uint64_t highest = 0;
-    for (const std::string& name : numbered()) highest = std::max<std::uint64_t>(highest, std::stoull(name));
-    std::string digits = std::to_string(highest + 1);
-    return std::string(8 - std::min<std::size_t>(8, digits.size()), '0') + digits;
+    for (const std::string& name : numbered()) highest = std::max(highest, number_in(name).value());
+    return "checkpoint-" + std::to_string(highest + 1);
   }
   [[nodiscard]] std::vector<std::string> numbered() const {
     std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator{folder_}) {
-      const std::string name = entry.path().filename().string();
-      if (entry.is_directory() && name.size() == 8 && name.find_first_not_of("0123456789") == std::string::npos) {
-        names.push_back(name);
-      }
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator{folder_, error}) {
+      std::string name = entry.path().filename().string();
+      if (entry.is_directory(error) && number_in(name)) names.push_back(std::move(name));
     }
+    if (error) fail(folder_, error);
     return names;
   }
   void remove_all_but(const std::string& name) const {
     for (const std::string& other : numbered()) {
-      if (other != name) std::filesystem::remove_all(folder_ / other);
+      std::error_code ignored;  // what cannot be removed now is removed the next time
+      if (other != name) std::filesystem::remove_all(folder_ / other, ignored);
     }
   }
 

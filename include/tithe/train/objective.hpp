@@ -17,8 +17,10 @@
 #include <ATen/ops/square.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <range/v3/view/transform.hpp>
 #include <span>
@@ -44,7 +46,15 @@ struct StepBatch {
   Indices batch;                ///< this step's rows
   std::vector<Indices> passes;  ///< places in `batch`
   Order kind = Order::shuffled;
+  PassLimits limits{};
+  Tokens longest_path{};        ///< of all rows of the stage: no row that is made on the way is longer
 
+  /// Prompts and completions of the step's rows.
+  [[nodiscard]] Tokens tokens() const {
+    Tokens sum{};
+    for (const std::size_t row : batch) sum += rows[row].tokens();
+    return sum;
+  }
   /// The rows of a pass.
   [[nodiscard]] auto rows_of(std::size_t pass) const {
     return passes[pass] |
@@ -85,6 +95,17 @@ inline LabeledLogProbs<at::Tensor> joined(const std::vector<LabeledLogProbs<at::
   return {all(&P::completion), all(&P::tokens), all(&P::desirable)};
 }
 
+/// Throws ShapeError, naming the row, for one that has another number of completions than its objective reads.
+inline void require_completions(std::span<const Row> rows, std::size_t count) {
+  for (const Row& row : rows) {
+    if (row.completions.size() == count) continue;
+    throw ShapeError{{.who = "train_stage",
+                      .required = std::to_string(count) + " completions in row \"" + row.id + '"',
+                      .found = std::to_string(row.completions.size()),
+                      .fix = "Draw the rows as the loss reads them: RowKind::pair or RowKind::labeled"}};
+  }
+}
+
 /// The field's figures of a pass of pairs.
 inline void add_figures(Means& means, const PairLogProbs<at::Tensor>& policy, const PairRewards<at::Tensor>& rewards) {
   const auto n = static_cast<double>(policy.chosen.size(0));
@@ -97,12 +118,20 @@ inline void add_figures(Means& means, const PairLogProbs<at::Tensor>& policy, co
   means.add("logps/rejected", total(policy.rejected), n);
 }
 
-/// The same of completions with a verdict: the good ones count as chosen, the bad ones as rejected.
+/// The same of completions with a verdict: the good ones count as chosen, the bad ones as rejected. Their margin is a
+/// difference of two means, which `complete_margins` adds once a step is whole.
 inline void add_figures(Means& means, const LabeledLogProbs<at::Tensor>& policy, const at::Tensor& rewards) {
   for (const auto& [verdict, mask] : {std::pair{"chosen", policy.desirable}, {"rejected", 1 - policy.desirable}}) {
     means.add(std::string{"rewards/"} + verdict, total(rewards * mask), total(mask));
     means.add(std::string{"logps/"} + verdict, total(policy.completion * mask), total(mask));
   }
+}
+
+/// rewards/margins of a step that has rewards of both kinds, but no pairs.
+inline void complete_margins(StepRecord& record) {
+  const double margin = record.at("rewards/chosen") - record.at("rewards/rejected");
+  if (std::isnan(margin) || !std::isnan(record.at("rewards/margins"))) return;
+  record.metrics.push_back({"rewards/margins", margin});
 }
 
 }  // namespace detail
@@ -112,6 +141,9 @@ template <TrainsOnDemonstrations Loss>
 struct SupervisedObjective {
   Loss loss{};
   HeadOptions head{};
+
+  /// Throws ShapeError for rows that cannot be trained on.
+  void require(std::span<const Row> rows) const { detail::require_completions(rows, 1); }
 
   /// Facts of the whole batch: how many tokens it predicts.
   struct Whole {
@@ -149,6 +181,17 @@ class PreferenceObjective {
 
   [[nodiscard]] const Reference& reference() const { return reference_; }
 
+  /// Throws ShapeError for rows that cannot be trained on.
+  void require(std::span<const Row> rows) const {
+    detail::require_completions(rows, std::same_as<typename Loss::Example, PreferencePair> ? 2 : 1);
+    if (NeedsMismatched<Loss> && rows.size() == 1) {
+      throw ShapeError{{.who = "train_stage",
+                        .required = "at least 2 rows for a loss with mismatched completions",
+                        .found = "1",
+                        .fix = "Plan more than one label for the stage"}};
+    }
+  }
+
   /// Facts of the whole batch: its size, and what couples its rows, computed without gradients over all of it.
   struct Whole {
     double rows = 0;
@@ -183,7 +226,7 @@ class PreferenceObjective {
     detail::add_figures(result.means, policy, row_rewards(loss_, policy, reference));
     if constexpr (NeedsMismatched<Loss>) {
       const auto n = static_cast<double>(step.passes[pass].size());
-      result.means.add("kl", detail::total(whole.coupling.front()) * n, n);
+      result.means.add("kl", whole.coupling.front().mean().template item<double>() * n, n);
     }
     return result;
   }
@@ -235,18 +278,32 @@ class PreferenceObjective {
   template <LanguageModel M>
   [[nodiscard]] MismatchedLogProbs<at::Tensor> mismatched_logprobs(const M& model, const StepBatch& step) const {
     const Indices partners = mismatched_rows(step.batch, step.order, step.rows, step.kind);
-    std::vector<at::Tensor> policy, reference;
-    for (const Indices& places : step.passes) {
-      Rows mismatched;
-      for (const std::size_t place : places) {
-        mismatched.push_back({.prompt = step.rows[step.batch[place]].prompt,
-                              .completions = {step.rows[partners[place]].completions.front()}});
-      }
-      const PackedRows rows = pack(mismatched);
-      policy.push_back(completion_sums(model, rows));
-      if constexpr (NeedsReference<Loss>) reference.push_back(completion_sums(reference_, rows));
+    Rows mismatched;
+    Indices all;
+    for (std::size_t place = 0; place < step.batch.size(); ++place) {
+      const TokenIds& prompt = step.rows[step.batch[place]].prompt;
+      TokenIds completion = step.rows[partners[place]].completions.front();
+      // A short prompt's long completion may not fit behind a long prompt.
+      const auto room = static_cast<std::size_t>(step.longest_path.value()) - prompt.size();
+      if (completion.size() > room) completion.resize(room);
+      mismatched.push_back({.prompt = prompt, .completions = {std::move(completion)}});
+      all.push_back(place);
     }
-    return {at::cat(policy), reference.empty() ? at::Tensor{} : at::cat(reference)};
+    at::Tensor policy, reference;
+    for (const Indices& places : passes_of(all, mismatched, step.limits)) {
+      const PackedRows rows = pack(places | ranges::views::transform([&](std::size_t place) -> const Row& {
+                                     return mismatched[place];
+                                   }));
+      const std::vector<std::int64_t> targets(places.begin(), places.end());
+      const at::Tensor index = at::tensor(targets, at::kLong);
+      const auto place_into = [&](at::Tensor& whole, const at::Tensor& sums) {
+        if (!whole.defined()) whole = at::zeros({std::ssize(mismatched)}, sums.options());
+        whole.index_copy_(0, index, sums);
+      };
+      place_into(policy, completion_sums(model, rows));
+      if constexpr (NeedsReference<Loss>) place_into(reference, completion_sums(reference_, rows));
+    }
+    return {policy, reference};
   }
 
   template <class Coupling>

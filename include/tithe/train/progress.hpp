@@ -30,7 +30,8 @@ struct RunParts {
   NamedTensors weights;        ///< the model's
   NamedTensors parameters;     ///< those of them that are trained, with their gradients
   NamedTensors reference;      ///< the reference's weights, if there is one
-  const Rows* rows = nullptr;  ///< the slice's, where its source cannot give them again
+  std::string row_digest;      ///< of the slice's rows as the model sees them
+  const Rows* rows = nullptr;  ///< the rows themselves, where their source cannot give them again
 };
 
 /// The checkpoints of a run: all that decides its next pass is in one record, or the record is not there.
@@ -44,9 +45,11 @@ class Progress {
   Progress(CheckpointOptions options, nlohmann::json identity, Fingerprint fingerprint)
       : options_{std::move(options)},
         store_{options_.folder},
-        identity_(std::move(identity)),  // parentheses: braces would make an array of one
-        fingerprint_{std::move(fingerprint)} {
-    if (!options_.resume || options_.folder.empty() || !store_.exists()) return;
+        identity_(std::move(identity)) {  // parentheses: braces would make an array of one
+    for (auto& [name, value] : fingerprint) fingerprint_[name] = std::move(value);
+    if (options_.folder.empty()) return;
+    store_.open();
+    if (!options_.resume || !store_.exists()) return;
     loaded_ = store_.load();
     try {
       require_same("settings", identity_, loaded_->state.at("identity"), "Resume with the settings that it began with");
@@ -113,22 +116,32 @@ class Progress {
                   if (on_step) on_step(record);
                 },
             .on_progress =
-                [this, slice, shared](const StageState& state, const AdamW& optimizer, bool ends) {
-                  if (is_due(state, ends)) save(slice, state, optimizer, *shared);
+                [this, slice, shared](const StageState& state, const AdamW& optimizer, StageMoment moment) {
+                  if (is_due(state, moment, shared->rows != nullptr)) save(slice, state, optimizer, *shared);
                 },
             .restore =
                 [this, slice, shared](StageState& state, AdamW& optimizer) {
-                  if (in_slice(slice)) restore_stage(shared->parameters, state, optimizer);
+                  if (!in_slice(slice)) return;
+                  require_same("rows", shared->row_digest, loaded_->state.at("row_digest"),
+                               "Resume with the tokenizer, the data and the limits that it began with");
+                  restore_stage(shared->parameters, state, optimizer);
                 },
             .stop = std::move(stop)};
   }
 
  private:
-  /// Whether a state is to be saved: at the end of a slice, every so many steps, or between the passes of a step.
-  [[nodiscard]] bool is_due(const StageState& state, bool slice_ends) const {
+  /// Whether a state is to be saved. What was labelled on demand is saved before it is trained on: it was paid for, and
+  /// nobody can give it again.
+  [[nodiscard]] bool is_due(const StageState& state, StageMoment moment, bool on_demand) const {
     if (options_.folder.empty()) return false;
-    if (state.pass != 0) return options_.within_steps;
-    return slice_ends || (options_.every > Steps{} && state.step % options_.every.value() == 0);
+    switch (moment) {
+      case StageMoment::begins: return on_demand && state.step == 0 && state.pass == 0;
+      case StageMoment::passed: return options_.within_steps;
+      case StageMoment::stepped: return options_.every > Steps{} && state.step % options_.every.value() == 0;
+      case StageMoment::ends:
+      case StageMoment::stops: break;
+    }
+    return true;
   }
 
   void save(std::size_t slice, const StageState& state, const AdamW& optimizer, const RunParts& parts) {
@@ -140,6 +153,7 @@ class Progress {
                                     {"ledger", detail::saved_list(parts.ledger.entries())},
                                     {"finished", detail::saved_list(finished_)},
                                     {"before", detail::saved_list(before_)}}};
+    checkpoint.state["row_digest"] = parts.row_digest;
     if (parts.rows != nullptr) checkpoint.state["rows"] = detail::saved_list(*parts.rows);
     const auto add = [&](const std::string& prefix, const NamedTensors& tensors) {
       for (const NamedTensor& tensor : tensors) checkpoint.tensors.push_back({prefix + tensor.name, tensor.tensor});
@@ -169,7 +183,10 @@ class Progress {
     if (now == saved) return;
     std::string difference = "other " + what;
     if (const auto patch = nlohmann::json::diff(saved, now); !patch.empty()) {
-      difference += ", first at " + patch.front().value("path", "");
+      const std::string path = patch.front().value("path", "");
+      const nlohmann::json::json_pointer place{path};
+      const auto text = [&](const nlohmann::json& json) { return json.contains(place) ? json.at(place).dump() : "nothing"; };
+      difference += ", first at " + path + ": " + text(now) + " instead of " + text(saved);
     }
     throw CheckpointError{{.who = "Progress",
                            .required = "the " + what + " that the checkpoint was made with",
@@ -180,7 +197,7 @@ class Progress {
   CheckpointOptions options_;
   CheckpointStore store_;
   nlohmann::json identity_;
-  Fingerprint fingerprint_;
+  nlohmann::json fingerprint_;
   std::optional<Checkpoint> loaded_;
   std::size_t slice_ = 0;
   std::int64_t records_ = 0;

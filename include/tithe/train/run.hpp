@@ -37,7 +37,8 @@ struct CheckpointOptions {
   bool accept_other_machine = false;
 };
 
-/// Settings of a run. Each has the default that the field uses.
+/// Settings of a run. Each has the default that the field uses. The stages' own `seed` and `order` are not read: those of
+/// the run hold for all of it.
 struct RunOptions {
   StageOptions sft{.learning_rate = {.peak = 5e-5}};
   StageOptions preference{.learning_rate = {.peak = 5e-6}};
@@ -58,7 +59,7 @@ struct RunOptions {
   std::function<void(const Ledger&)> on_plan{};
   /// Called after each optimizer step.
   std::function<void(const StepRecord&)> on_step{};
-  /// Cancels between two passes; the run is saved first where it has checkpoints.
+  /// Cancels between two passes, and before a slice is paid for; the run is saved first where it has checkpoints.
   std::stop_token stop{};
 };
 

@@ -4,10 +4,12 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/isfinite.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -35,12 +37,21 @@ struct StageState {
   double loss = 0;         ///< and their share of the step's loss
 };
 
+/// When a stage's state is consistent and can be saved.
+enum class StageMoment : std::uint8_t {
+  begins,  ///< before the first pass
+  passed,  ///< between two passes of one step
+  stepped, ///< after an optimizer step
+  ends,    ///< after the last one
+  stops,   ///< before it returns because it was asked to stop
+};
+
 /// What watches a stage. All may be left empty.
 struct StageHooks {
   /// After each optimizer step.
   std::function<void(const StepRecord&)> on_step{};
-  /// After each pass and each step, when the state is consistent and can be saved, and whether the stage ends there.
-  std::function<void(const StageState&, const AdamW&, bool ends)> on_progress{};
+  /// At every such moment.
+  std::function<void(const StageState&, const AdamW&, StageMoment)> on_progress{};
   /// Before the first step, to bring back a state that was saved.
   std::function<void(StageState&, AdamW&)> restore{};
   /// Asked between passes; the stage then returns as it stands.
@@ -87,19 +98,34 @@ inline void require_finite_gradient(double norm, const StepBatch& step) {
                        ids};
 }
 
+/// The record of the step that a state has just done: its loss, what its passes measured, then `figures`.
+inline StepRecord record_of(const StageState& state, StepRecord form, std::int64_t steps, std::vector<Metric> figures) {
+  form.step = state.step + 1;
+  form.steps = steps;
+  form.metrics = {{"loss", state.loss}};
+  std::ranges::move(state.means.metrics(), std::back_inserter(form.metrics));
+  complete_margins(form);
+  std::ranges::move(figures, std::back_inserter(form.metrics));
+  return form;
+}
+
 }  // namespace detail
 
-/// Trains a model on rows until every epoch is done.
+/// Trains a model on rows until every epoch is done. `form` is what each step's record begins as: its slice and stage.
 ///
 /// A step's batch is cut into passes that fit the limits; denominators and couplings are the whole batch's, so that
-/// the cut never changes the result. Throws OptionError for options out of range, and NonFiniteError, naming the
-/// rows, before a loss or gradient that is not finite can change a weight.
+/// the cut never changes the result. Throws OptionError for options out of range, ShapeError for rows that the
+/// objective cannot read, and NonFiniteError, naming the rows, before a loss or gradient that is not finite can change
+/// a weight.
 template <LanguageModel M, class Objective>
 StageReport train_stage(const M& model, const Objective& objective, std::span<const Row> rows,
-                        const StageOptions& options, const StageHooks& hooks = {}, const StepRecord& labels = {}) {
+                        const StageOptions& options, const StageHooks& hooks = {}, const StepRecord& form = {}) {
   using Clock = std::chrono::steady_clock;
   options.validate();
+  objective.require(rows);
   const NamedTensors parameters = model.parameters();
+  // A gradient that a cancelled or failed run left behind must not become part of this one's.
+  for (const NamedTensor& parameter : parameters) parameter.tensor.mutable_grad() = at::Tensor{};
   AdamW optimizer{parameters, {.beta1 = options.adam_beta1,
                                .beta2 = options.adam_beta2,
                                .epsilon = options.adam_epsilon,
@@ -109,6 +135,9 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
   StageReport report{.steps = steps_per_epoch * options.epochs, .rows = n};
   StageState state;
   if (hooks.restore) hooks.restore(state, optimizer);
+  const auto tell = [&](StageMoment moment) {
+    if (hooks.on_progress) hooks.on_progress(state, optimizer, moment);
+  };
   const auto finished = [&](bool cancelled) {
     report.steps_done = state.step;
     report.tokens = state.tokens;
@@ -117,24 +146,34 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
     return report;
   };
 
+  Tokens longest_path{};
+  for (const Row& row : rows) longest_path = std::max(longest_path, row.longest_path());
+  tell(report.steps == 0 ? StageMoment::ends : StageMoment::begins);
   for (std::int64_t epoch = state.step / std::max<std::int64_t>(1, steps_per_epoch); state.step < report.steps; ++epoch) {
     const Indices order = epoch_order(rows.size(), options.order, options.seed, epoch);
     const std::vector<Indices> batches = batches_of(order, options.rows_per_step());
     while (state.step < (epoch + 1) * steps_per_epoch) {
       const auto step_begun = Clock::now();
-      StepBatch step{rows, order, batches[static_cast<std::size_t>(state.step % steps_per_epoch)], {}, options.order};
-      step.passes = passes_of(step.batch, rows, {options.batch_size, options.max_tokens_per_pass});
+      StepBatch step{rows,          order,
+                     batches[static_cast<std::size_t>(state.step % steps_per_epoch)],
+                     {},            options.order,
+                     {options.batch_size, options.max_tokens_per_pass},
+                     longest_path};
+      step.passes = passes_of(step.batch, rows, step.limits);
       const auto whole = objective.whole(model, step);
 
       for (auto pass = static_cast<std::size_t>(state.pass); pass < step.passes.size(); ++pass) {
-        if (hooks.stop.stop_requested()) return finished(true);
+        if (hooks.stop.stop_requested()) {
+          tell(StageMoment::stops);
+          return finished(true);
+        }
         const PassResult result = objective.pass(model, step, pass, whole);
         detail::require_finite_losses(result, step, pass);
         result.loss.backward();
         state.loss += result.loss.template item<double>();
         state.means.add(result.means);
         ++state.pass;
-        if (hooks.on_progress && pass + 1 < step.passes.size()) hooks.on_progress(state, optimizer, false);
+        if (pass + 1 < step.passes.size()) tell(StageMoment::passed);
       }
 
       const double norm = gradient_norm(parameters);
@@ -142,21 +181,16 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
       const double rate = options.learning_rate.at(Steps{state.step}, Steps{report.steps});
       optimizer.step(parameters, rate, clipping_divisor(norm, options.max_grad_norm));
 
-      Tokens tokens{};
-      for (const std::size_t row : step.batch) tokens += rows[row].tokens();
-      StepRecord record = labels;
-      record.step = state.step + 1;
-      record.steps = report.steps;
-      record.metrics = {{"loss", state.loss}};
-      std::ranges::move(state.means.metrics(), std::back_inserter(record.metrics));
+      const Tokens tokens = step.tokens();
       const double seconds = std::chrono::duration<double>(Clock::now() - step_begun).count();
-      for (auto& [name, value] : {Metric{"grad_norm", norm}, Metric{"learning_rate", rate},
-                                  Metric{"tokens", static_cast<double>(tokens.value())}, Metric{"step_seconds", seconds}}) {
-        record.metrics.push_back({name, value});
-      }
+      const StepRecord record = detail::record_of(state, form, report.steps,
+                                                  {{"grad_norm", norm},
+                                                   {"learning_rate", rate},
+                                                   {"tokens", static_cast<double>(tokens.value())},
+                                                   {"step_seconds", seconds}});
       state = {.step = state.step + 1, .tokens = state.tokens + tokens, .seconds = state.seconds + seconds};
       if (hooks.on_step) hooks.on_step(record);
-      if (hooks.on_progress) hooks.on_progress(state, optimizer, state.step == report.steps);
+      tell(state.step == report.steps ? StageMoment::ends : StageMoment::stepped);
     }
   }
   return finished(false);

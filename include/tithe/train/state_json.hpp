@@ -1,14 +1,17 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <array>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "tithe/budget/ledger.hpp"
 #include "tithe/core/record.hpp"
+#include "tithe/core/sha256.hpp"
 #include "tithe/data/row.hpp"
 #include "tithe/train/run.hpp"
 #include "tithe/train/stage.hpp"
@@ -17,9 +20,29 @@
 namespace tithe {
 namespace detail {
 
+/// A number to the last bit; JSON has none for NaN and infinity, so these become words.
+inline nlohmann::json saved(double number) {
+  if (std::isfinite(number)) return number;
+  return std::isnan(number) ? "nan" : number > 0 ? "inf" : "-inf";
+}
+inline double number_of(const nlohmann::json& json) {
+  if (!json.is_string()) return json.get<double>();
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  return json == "inf" ? infinity : json == "-inf" ? -infinity : std::numeric_limits<double>::quiet_NaN();
+}
+
+/// The digest that 64 hexadecimal digits stand for.
+inline Digest digest_of(const std::string& digits) {
+  Digest digest;
+  for (std::size_t i = 0; i < digest.bytes.size(); ++i) {
+    digest.bytes[i] = static_cast<std::uint8_t>(std::stoul(digits.substr(2 * i, 2), nullptr, 16));
+  }
+  return digest;
+}
+
 inline nlohmann::json saved(const StageState& state) {
   nlohmann::json means = nlohmann::json::array();
-  for (const Means::Entry& entry : state.means.entries()) means.push_back({entry.name, entry.sum, entry.count});
+  for (const Means::Entry& entry : state.means.entries()) means.push_back({entry.name, saved(entry.sum), entry.count});
   return {{"step", state.step}, {"tokens", state.tokens.value()}, {"seconds", state.seconds},
           {"pass", state.pass}, {"means", means},                 {"loss", state.loss}};
 }
@@ -29,20 +52,22 @@ inline StageState stage_state_of(const nlohmann::json& json) {
                    .seconds = json.at("seconds"),
                    .pass = json.at("pass"),
                    .loss = json.at("loss")};
-  for (const auto& mean : json.at("means")) state.means.add(mean.at(0).get<std::string>(), mean.at(1), mean.at(2));
+  for (const auto& mean : json.at("means")) {
+    state.means.add(mean.at(0).get<std::string>(), number_of(mean.at(1)), mean.at(2));
+  }
   return state;
 }
 
 inline nlohmann::json saved(const LedgerEntry& entry) {
   return {static_cast<int>(entry.stage), entry.slice,         entry.origin.id,
-          entry.origin.file,             entry.origin.line,   entry.content.bytes,
+          entry.origin.file,             entry.origin.line,   entry.content.hex(),
           static_cast<int>(entry.outcome), entry.reason};
 }
 inline LedgerEntry ledger_entry_of(const nlohmann::json& json) {
   return {.stage = static_cast<Stage>(json.at(0).get<int>()),
           .slice = json.at(1),
           .origin = {.id = json.at(2), .file = json.at(3), .line = json.at(4)},
-          .content = {json.at(5).get<std::array<std::uint8_t, 32>>()},
+          .content = digest_of(json.at(5).get<std::string>()),
           .outcome = static_cast<Outcome>(json.at(6).get<int>()),
           .reason = json.at(7)};
 }
@@ -62,10 +87,14 @@ inline SliceReport slice_report_of(const nlohmann::json& json) {
 }
 
 inline nlohmann::json saved(const Estimate& estimate) {
-  return {estimate.name, estimate.value, estimate.low, estimate.high, estimate.samples};
+  return {estimate.name, saved(estimate.value), saved(estimate.low), saved(estimate.high), estimate.samples};
 }
 inline Estimate estimate_of(const nlohmann::json& json) {
-  return {.name = json.at(0), .value = json.at(1), .low = json.at(2), .high = json.at(3), .samples = json.at(4)};
+  return {.name = json.at(0),
+          .value = number_of(json.at(1)),
+          .low = number_of(json.at(2)),
+          .high = number_of(json.at(3)),
+          .samples = json.at(4)};
 }
 
 inline nlohmann::json saved(const Row& row) { return {row.prompt, row.completions, row.desirable, row.id}; }
