@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "../examples/miniature/base_model.hpp"
+#include "../examples/miniature/labels.hpp"
 #include "tithe/core/random.hpp"
 #include "tithe/data/dataset.hpp"
 #include "tithe/data/encode.hpp"
@@ -44,49 +46,17 @@ inline tithe::Rows first_only(tithe::Rows rows) {
   return rows;
 }
 
-inline tithe::TokenIds random_ids(tithe::SplitMix64& random, std::int64_t vocabulary, std::uint64_t length) {
-  tithe::TokenIds ids;
-  for (std::uint64_t i = 0; i < length; ++i) {
-    ids.push_back(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(vocabulary))));
-  }
-  return ids;
-}
-
-/// Pairs of random tokens with lengths between two limits.
-inline tithe::Rows random_pairs(std::size_t count, std::int64_t vocabulary, std::uint64_t prompt, std::uint64_t least,
-                                std::uint64_t most) {
+/// The miniature as it begins, and pairs of worked answers: the right one and one with slips. `problems` are distinct.
+inline Case miniature(std::size_t problems = 320) {
+  const tithe::Initialization scales{.matrix_gain = 0.7, .embedding = 0.2, .final_norm = 0.625};
+  Case made{tithe::Decoder::initialize(miniature::decoder_config(), scales, tithe::Seed{1}), {}, 16};
   tithe::SplitMix64 random{tithe::Seed{3}};
-  tithe::Rows rows;
-  for (std::size_t i = 0; i < count; ++i) {
-    tithe::Row row{.prompt = random_ids(random, vocabulary, prompt), .completions = {}};
-    for (int k = 0; k < 2; ++k) {
-      row.completions.push_back(random_ids(random, vocabulary, least + random.below(most - least + 1)));
-    }
-    row.desirable = i % 2 == 0;
-    rows.push_back(std::move(row));
+  for (const miniature::Problem& problem : miniature::distinct_problems(problems, false, tithe::Seed{3})) {
+    made.pairs.push_back({.prompt = miniature::prompt_of(problem),
+                          .completions = {miniature::worked(problem, 0, random), miniature::worked(problem, 0.5, random)},
+                          .desirable = made.pairs.size() % 2 == 0});
   }
-  return rows;
-}
-
-/// The miniature's decoder: 106,496 parameters.
-inline tithe::DecoderConfig miniature_config() {
-  return {.vocab_size = 91,
-          .hidden_size = 64,
-          .intermediate_size = 176,
-          .num_hidden_layers = 2,
-          .num_attention_heads = 2,
-          .num_key_value_heads = 2,
-          .head_dim = 32,
-          .max_position_embeddings = 48,
-          .rope_theta = 40,
-          .tie_word_embeddings = true};
-}
-
-/// The miniature, and pairs of its lengths: a prompt of 8 tokens, worked answers of 26 to 34.
-inline Case miniature() {
-  const tithe::DecoderConfig config = miniature_config();
-  return {tithe::Decoder::initialize(config, {.matrix_gain = 0.7, .embedding = 0.2, .final_norm = 0.625}, tithe::Seed{1}),
-          random_pairs(320, config.vocab_size, 8, 26, 34), 16};
+  return made;
 }
 
 /// A checkpoint and the preferences of a JSONL file that fit its positions.

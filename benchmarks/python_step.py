@@ -5,8 +5,8 @@
 Runs the program `step_peer` (benchmarks/step_peer.cpp) and a careful hand-written PyTorch loop in turn, checks that
 their losses agree, and prints the ratio of the medians, of wall and of processor time. The loop is what a good
 engineer writes: a padded batch, chosen and rejected concatenated, completion tokens selected before the head, causal
-attention without a mask (padding stands on the right), projections fused, the reference's forward pass under
-inference mode, the fused AdamW.
+attention without a mask (padding stands on the right), the reference's forward pass under inference mode, the fused
+AdamW; written of modules, as models usually are, and again of plain functions with fused projections.
 
     python benchmarks/python_step.py build/release/benchmarks/step_peer [--model DIR --rows FILE] [--threads 1 2]
 """
@@ -42,7 +42,7 @@ def read_safetensors(path):
     return tensors
 
 
-class Decoder:
+class FunctionDecoder:
     """Llama on a right-padded batch, written with functions: a module costs a few microseconds a call."""
 
     def __init__(self, config, weights, trained):
@@ -63,29 +63,22 @@ class Decoder:
         self.embedding = w["model.embed_tokens.weight"].clone()
         self.norm = w["model.norm.weight"].clone()
         self.head = w["lm_head.weight"].clone() if "lm_head.weight" in w else self.embedding
-        self.parameters = [self.embedding, self.norm] + [t for layer in self.layers for t in layer]
+        self.trained = [self.embedding, self.norm] + [t for layer in self.layers for t in layer]
         if self.head is not self.embedding:
-            self.parameters.append(self.head)
-        for parameter in self.parameters:
+            self.trained.append(self.head)
+        for parameter in self.trained:
             parameter.requires_grad_(trained)
-        size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-        self.head_dim = size
-        # Made once for all positions, as a careful loop does.
-        inverse = 1.0 / config["rope_theta"] ** (torch.arange(0, size, 2).float() / size)
-        angles = torch.arange(config["max_position_embeddings"]).float()[:, None] * inverse
-        self.cosine = torch.cat([angles.cos()] * 2, 1)
-        self.sine = torch.cat([-angles.sin(), angles.sin()], 1)
+        self.rotary = Rotary(config)
+
+    def parameters(self):
+        return self.trained
 
     def __call__(self, ids, places, targets):
         """log p of targets [C] predicted at places [C] of the flattened [B · T]."""
-        c, d = self.config, self.head_dim
+        c, d = self.config, self.rotary.size
         heads, kv_heads, eps = c["num_attention_heads"], c["num_key_value_heads"], c["rms_norm_eps"]
         batch, length = ids.shape
-        cosine, sine = self.cosine[:length], self.sine[:length]
-
-        def rotate(x):
-            return torch.addcmul(x * cosine, torch.cat([x[..., d // 2:], x[..., :d // 2]], -1), sine)
-
+        rotate = self.rotary.upto(length)
         x = F.embedding(ids, self.embedding)
         for input_norm, qkv, o, mlp_norm, gate_up, down in self.layers:
             h = F.linear(F.rms_norm(x, (x.shape[-1],), input_norm, eps), qkv)
@@ -97,6 +90,74 @@ class Decoder:
         x = x.view(batch * length, -1).index_select(0, places)
         logits = F.linear(F.rms_norm(x, (x.shape[-1],), self.norm, eps), self.head)
         return logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
+
+
+class Rotary:
+    """Cosines and sines of all positions, made once."""
+
+    def __init__(self, config):
+        self.size = size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        inverse = 1.0 / config["rope_theta"] ** (torch.arange(0, size, 2).float() / size)
+        angles = torch.arange(config["max_position_embeddings"]).float()[:, None] * inverse
+        self.cosine = torch.cat([angles.cos()] * 2, 1)
+        self.sine = torch.cat([-angles.sin(), angles.sin()], 1)
+
+    def upto(self, length):
+        cosine, sine, half = self.cosine[:length], self.sine[:length], self.size // 2
+        return lambda x: torch.addcmul(x * cosine, torch.cat([x[..., half:], x[..., :half]], -1), sine)
+
+
+class Layer(torch.nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        d, m, size = c["hidden_size"], c["intermediate_size"], c["head_dim"]
+        self.size, self.gqa = size, c["num_attention_heads"] != c["num_key_value_heads"]
+        linear = lambda i, o: torch.nn.Linear(i, o, bias=False)
+        self.input_layernorm = torch.nn.RMSNorm(d, c["rms_norm_eps"])
+        self.q_proj = linear(d, c["num_attention_heads"] * size)
+        self.k_proj = linear(d, c["num_key_value_heads"] * size)
+        self.v_proj = linear(d, c["num_key_value_heads"] * size)
+        self.o_proj = linear(c["num_attention_heads"] * size, d)
+        self.post_attention_layernorm = torch.nn.RMSNorm(d, c["rms_norm_eps"])
+        self.gate_proj, self.up_proj, self.down_proj = linear(d, m), linear(d, m), linear(m, d)
+
+    def forward(self, x, rotate):
+        batch, length, _ = x.shape
+        split = lambda y: y.view(batch, length, -1, self.size).transpose(1, 2)
+        h = self.input_layernorm(x)
+        q, k, v = rotate(split(self.q_proj(h))), rotate(split(self.k_proj(h))), split(self.v_proj(h))
+        h = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.gqa)
+        x = x + self.o_proj(h.transpose(1, 2).reshape(batch, length, -1))
+        h = self.post_attention_layernorm(x)
+        return x + self.down_proj(F.silu(self.gate_proj(h)) * self.up_proj(h))
+
+
+class ModuleDecoder(torch.nn.Module):
+    """The same of modules, as models are usually written."""
+
+    def __init__(self, config, weights, trained):
+        super().__init__()
+        self.embed_tokens = torch.nn.Embedding(config["vocab_size"], config["hidden_size"])
+        self.layers = torch.nn.ModuleList(Layer(config) for _ in range(config["num_hidden_layers"]))
+        self.norm = torch.nn.RMSNorm(config["hidden_size"], config["rms_norm_eps"])
+        self.lm_head = torch.nn.Linear(config["hidden_size"], config["vocab_size"], bias=False)
+        if "lm_head.weight" not in weights:
+            self.lm_head.weight = self.embed_tokens.weight
+        names = {name.replace("self_attn.", "").replace("mlp.", "").removeprefix("model."): w
+                 for name, w in weights.items()}
+        self.load_state_dict(names, strict="lm_head.weight" in weights)
+        self.requires_grad_(trained)
+        self.rotary = Rotary(config)
+
+    def forward(self, ids, places, targets):
+        x, rotate = self.embed_tokens(ids), self.rotary.upto(ids.shape[1])
+        for layer in self.layers:
+            x = layer(x, rotate)
+        logits = self.lm_head(self.norm(x.flatten(0, 1).index_select(0, places)))
+        return logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
+
+
+STYLES = {"functions": FunctionDecoder, "modules": ModuleDecoder}
 
 
 def collate(pairs):
@@ -148,11 +209,11 @@ def kto_loss(policy, reference, rows, before, beta):
 LOSSES = {"sft": sft_loss, "dpo": dpo_loss, "kto": kto_loss}
 
 
-def python_steps(config, weights, rows, setting, loss_name, steps):
+def python_steps(style, config, weights, rows, setting, loss_name, steps):
     """Runs steps; gives seconds of wall and processor time a step, and the losses."""
-    policy = Decoder(config, weights, True)
-    reference = None if loss_name == "sft" else Decoder(config, weights, False)
-    optimizer = torch.optim.AdamW(policy.parameters, lr=setting["learning_rate"], betas=(0.9, 0.999), eps=1e-8,
+    policy = STYLES[style](config, weights, True)
+    reference = None if loss_name == "sft" else STYLES[style](config, weights, False)
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=setting["learning_rate"], betas=(0.9, 0.999), eps=1e-8,
                                   weight_decay=0, fused=True)
     size, losses = setting["batch_size"], []
     wall, cpu = time.perf_counter(), time.process_time()
@@ -160,7 +221,7 @@ def python_steps(config, weights, rows, setting, loss_name, steps):
         first = step * size % len(rows)
         loss = LOSSES[loss_name](policy, reference, rows[first:first + size], None, setting["beta"])
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters, 1.0, foreach=True)
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0, foreach=True)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         losses.append(loss.item())
@@ -189,6 +250,7 @@ def main():
     arguments.add_argument("--rows", help="a JSONL file of preferences, for --model")
     arguments.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     arguments.add_argument("--losses", nargs="+", default=["dpo", "sft", "kto"], choices=list(LOSSES))
+    arguments.add_argument("--styles", nargs="+", default=["modules", "functions"], choices=list(STYLES))
     arguments.add_argument("--rounds", type=int, default=7)
     arguments.add_argument("--steps", type=int, default=20, help="of one round")
     given = arguments.parse_args()
@@ -206,23 +268,25 @@ def main():
         for threads in given.threads:
             torch.set_num_threads(threads)
             for loss in given.losses:
-                # Warm-up, and the proof that both do the same.
+                # Warm-up, and the proof that all do the same.
                 ours = library.steps(loss, threads, 8)[2]
-                theirs = python_steps(config, weights, rows, setting, loss, 8)[2]
-                apart = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs))
-                if not apart <= 1e-4:
-                    sys.exit(f"{loss}: losses differ by {apart:.1e}:\n{ours}\n{theirs}")
+                for style in given.styles:
+                    theirs = python_steps(style, config, weights, rows, setting, loss, 8)[2]
+                    apart = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs))
+                    if not apart <= 1e-4:
+                        sys.exit(f"{loss}, {style}: losses differ by {apart:.1e}:\n{ours}\n{theirs}")
                 runs = []
                 for _ in range(given.rounds):
-                    runs.append((library.steps(loss, threads, given.steps)[:2],
-                                 python_steps(config, weights, rows, setting, loss, given.steps)[:2]))
-                ms = lambda peer, kind: 1e3 * statistics.median(run[peer][kind] for run in runs)
-                print(json.dumps({
-                    "loss": loss, "threads": threads, "losses_apart": apart,
-                    "tithe_ms": round(ms(0, 0), 3), "python_ms": round(ms(1, 0), 3),
-                    "tithe_cpu_ms": round(ms(0, 1), 3), "python_cpu_ms": round(ms(1, 1), 3),
-                    "ratio": round(ms(0, 0) / ms(1, 0), 3), "cpu_ratio": round(ms(0, 1) / ms(1, 1), 3),
-                }), flush=True)
+                    runs.append([library.steps(loss, threads, given.steps)[:2]] + [
+                        python_steps(style, config, weights, rows, setting, loss, given.steps)[:2]
+                        for style in given.styles])
+                ms = lambda peer, kind: round(1e3 * statistics.median(run[peer][kind] for run in runs), 3)
+                result = {"loss": loss, "threads": threads, "losses_apart": apart, "tithe_ms": ms(0, 0),
+                          "tithe_cpu_ms": ms(0, 1)}
+                for peer, style in enumerate(given.styles, 1):
+                    result[style] = {"ms": ms(peer, 0), "cpu_ms": ms(peer, 1), "ratio": round(ms(0, 0) / ms(peer, 0), 3),
+                                     "cpu_ratio": round(ms(0, 1) / ms(peer, 1), 3)}
+                print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/randn.h>
 
@@ -113,18 +112,20 @@ class Decoder {
   [[nodiscard]] at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, Attend&& attend,
                                    const at::Tensor& wanted = {}) const {
     const Rotary rotary = rotate_by(positions);
+    const HeadCounts counts{config_.num_attention_heads, config_.num_key_value_heads};
     at::Tensor x = at::embedding(embedding_, tokens);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const Layer& layer = layers_[i];
-      at::Tensor seen = attention(layer, static_cast<std::int64_t>(i), norm(x, layer.input_norm), rotary, attend);
+      const auto [q, k, v] = attention_inputs(x, norm(layer.input_norm), layer.qkv, layer.bias(), rotary, counts);
+      at::Tensor seen = attend(static_cast<std::int64_t>(i), q, k, v);
       if (wanted.defined() && i + 1 == layers_.size()) {  // behind the last attention, tokens are on their own
         seen = seen.index_select(0, wanted);
         x = x.index_select(0, wanted);
       }
       x = at::addmm(x, seen, layer.o.t());
-      x = at::addmm(x, swiglu(at::linear(norm(x, layer.mlp_norm), layer.gate_up)), layer.down.t());
+      x = gated_mlp(x, norm(layer.mlp_norm), layer.gate_up, layer.down);
     }
-    return norm(x, final_norm_);
+    return rms_norm(x, norm(final_norm_));
   }
 
   /// The leaves that are trained. Projections that read the same input are one leaf.
@@ -202,11 +203,10 @@ class Decoder {
     at::Tensor mlp_norm;    ///< [d]
     at::Tensor gate_up;     ///< [2 · intermediate, d]: gates, then values
     at::Tensor down;        ///< [d, intermediate]
-  };
-  /// Cosines and sines of a batch's positions, [T, head_dim / 2].
-  struct Rotary {
-    at::Tensor cosine;
-    at::Tensor sine;
+
+    [[nodiscard]] std::optional<at::Tensor> bias() const {
+      return qkv_bias.defined() ? std::optional{qkv_bias} : std::nullopt;
+    }
   };
 
   explicit Decoder(DecoderConfig config) : config_{std::move(config)} {}
@@ -224,20 +224,7 @@ class Decoder {
     if (head_.defined()) change(head_);
   }
 
-  [[nodiscard]] at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {
-    return rms_norm(x, weight, config_.rms_norm_eps);
-  }
-
-  template <class Attend>
-  [[nodiscard]] at::Tensor attention(const Layer& layer, std::int64_t index, const at::Tensor& x, const Rotary& rotary,
-                                     Attend& attend) const {
-    const std::int64_t heads = config_.num_attention_heads;
-    const std::int64_t kv_heads = config_.num_key_value_heads;
-    const std::optional<at::Tensor> bias = layer.qkv_bias.defined() ? std::optional{layer.qkv_bias} : std::nullopt;
-    const at::Tensor qkv = at::linear(x, layer.qkv, bias).view({x.size(0), heads + 2 * kv_heads, config_.head_dim});
-    const auto [q, k, v] = rotate_heads(qkv, rotary.cosine, rotary.sine, heads, kv_heads);
-    return attend(index, q, k, v);
-  }
+  [[nodiscard]] Norm norm(const at::Tensor& weight) const { return {weight, config_.rms_norm_eps}; }
 
   /// Angles in float32, as the models were trained.
   [[nodiscard]] Rotary rotate_by(const at::Tensor& positions) const {
