@@ -110,6 +110,45 @@ CATCH_TEST_CASE("everything wrong with a file's tensors is said at once", "[mode
   }
 }
 
+CATCH_TEST_CASE("a configuration that is not the file's is refused before a model is made", "[model]") {
+  const TemporaryFolder folder;
+  const Decoder model = random_decoder(config_of(true), 1, at::kFloat);
+  DecoderConfig config = model.config();
+  write_safetensors(folder.path / "model.safetensors", model.weights());
+  const auto refused = [&] {
+    write_config(folder.path / "config.json", config);
+    return std::string{thrown<ModelFileError>([&] { load_decoder(folder.path); }).what()};
+  };
+  config.vocab_size = 1 << 24;
+  config.hidden_size = 1 << 20;  // 64 TiB of embeddings: making them would fail otherwise
+  CATCH_CHECK(contains(refused(), "\"model.embed_tokens.weight\" of shape [23, 16] instead of [16777216, 1048576]"));
+  config = model.config();
+  config.num_hidden_layers = 10'000;
+  const std::string many = refused();
+  CATCH_CHECK(contains(many, "no \"model.layers.2.input_layernorm.weight\"; "));
+  CATCH_CHECK(contains(many, "; and 89962 more"));  // of 9,998 layers' 9 tensors, 20 are named
+  CATCH_CHECK(many.size() < 3000);
+  write_config(folder.path / "config.json", model.config());
+  CATCH_CHECK(load_decoder(folder.path).config() == model.config());
+}
+
+CATCH_TEST_CASE("the shapes of a configuration are those of its model", "[model]") {
+  for (const bool tied : {false, true}) {
+    for (const bool biased : {false, true}) {
+      DecoderConfig config = config_of(tied);
+      config.qkv_bias = biased;
+      const NamedTensors made = Decoder::empty(config).weights();
+      const std::vector<WeightShape> said = weight_shapes(config);
+      CATCH_REQUIRE(said.size() == made.size());
+      for (std::size_t i = 0; i < made.size(); ++i) {
+        CATCH_CHECK(said[i].name == made[i].name);
+        CATCH_CHECK(at::IntArrayRef{said[i].shape} == made[i].tensor.sizes());
+      }
+    }
+  }
+  CATCH_CHECK(contains(thrown<OptionError>([] { weight_shapes({}); }).what(), "vocab_size"));
+}
+
 CATCH_TEST_CASE("weights that are not finite are refused", "[model]") {
   for (const double value :
        {std::numeric_limits<double>::quiet_NaN(), -std::numeric_limits<double>::infinity()}) {
