@@ -244,6 +244,9 @@ CATCH_TEST_CASE("impossible prompts and options are refused", "[model]") {
   CATCH_CHECK(contains(refusal({{1}}, {.sampling = {.top_p = 1.1}}), "a top_p above 0"));
   CATCH_CHECK(contains(refusal({{1}}, {.stop_strings = {"."}}), "decode, since stop_strings are text"));
   CATCH_CHECK(contains(refusal({{1}}, {.stop_strings = {""}, .decode = letters}), "an empty one"));
+  CATCH_CHECK(contains(refusal({{1}}, {.stop_strings = {".", "\xE9t\xE9"}, .decode = letters}),
+                       "stop_strings in UTF-8, as decoded text is, but found \"\\xe9t\\xe9\""));
+  CATCH_CHECK(refusal({{1}}, {.stop_strings = {".", "\xC3\xA9t\xC3\xA9"}, .decode = letters}) == "accepted");
   CATCH_CHECK(contains(refusal({{1}}, {.batch_size = 0}), "a positive batch_size"));
   CATCH_CHECK(generate(model, std::vector<TokenIds>{}, {}).empty());
   CATCH_CHECK(generate(model, std::vector<TokenIds>{{1}}, {.max_new_tokens = Tokens{0}})[0].ids.empty());

@@ -22,6 +22,7 @@
 
 #include "tithe/core/error.hpp"
 #include "tithe/core/random.hpp"
+#include "tithe/core/text.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/data/row.hpp"
 #include "tithe/model/cache.hpp"
@@ -70,6 +71,10 @@ struct GenerationOptions {
             "Let it call the tokenizer's decode");
     require(std::ranges::find(stop_strings, "") == stop_strings.end(),
             "stop_strings of at least one character", "an empty one", "Leave it out");
+    for (const std::string& text : stop_strings) {
+      require(is_valid_utf8(text), "stop_strings in UTF-8, as decoded text is", in_quotes(text),
+              "Encode it as UTF-8, or stop at ids");
+    }
   }
 };
 
