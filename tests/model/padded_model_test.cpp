@@ -87,6 +87,31 @@ CATCH_TEST_CASE("a padded model's frozen copy shares nothing and is not trained"
   CATCH_CHECK(distance(token_logprobs(padded, packed), before) > 0.1);
 }
 
+CATCH_TEST_CASE("a frozen copy that shares a tensor is refused, and the model is as it was", "[model]") {
+  const Decoder model = random_decoder();
+  PaddedModelParts parts = hidden_behind_padding(model);
+  const std::string norm = parts.weights[3].name;
+  const auto with_shared = [&](const auto& share) {
+    parts.copy = [model, share] {
+      PaddedModelParts copy = hidden_behind_padding(model.clone());
+      copy.weights[3].tensor = share(model.parameters()[3].tensor);
+      return copy;
+    };
+    return PaddedModel{parts};
+  };
+  const auto itself = [](const at::Tensor& tensor) { return tensor; };
+  const auto view = [](const at::Tensor& tensor) { return tensor.detach().narrow(0, 1, 2); };
+  for (const PaddedModel& shared : {with_shared(itself), with_shared(view)}) {
+    const auto error = thrown<OptionError>([&] { auto copy = shared.frozen_copy(); });
+    CATCH_CHECK(contains(error.what(), "shares no memory with the model, but found \"" + norm + "\" in the memory"));
+    CATCH_CHECK(shared.parameters().size() == model.parameters().size());  // all of them are trained still
+  }
+  CATCH_CHECK(with_shared([](const at::Tensor& tensor) { return tensor.detach().clone(); })
+                  .frozen_copy()
+                  .parameters()
+                  .empty());
+}
+
 CATCH_TEST_CASE("a padded model generates what the model behind it does", "[model]") {
   const Decoder model = random_decoder();
   const std::vector<TokenIds> prompts{{1}, {2, 3, 4, 5}, {6, 7}};

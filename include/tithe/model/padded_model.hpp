@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tithe/core/error.hpp"
+#include "tithe/core/text.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/model/concept.hpp"
 
@@ -63,7 +64,7 @@ class PaddedModel {
   }
 
   /// A model of its own with the same weights, none of which requires a gradient. Throws OptionError if there is no
-  /// `copy`.
+  /// `copy`, or if a tensor of the copy's shares memory with this model's.
   [[nodiscard]] PaddedModel frozen_copy() const {
     if (!parts_->copy) {
       throw OptionError{
@@ -73,6 +74,7 @@ class PaddedModel {
            .fix = "Set PaddedModelParts::copy, or use a loss without a reference"}};
     }
     PaddedModelParts copy = parts_->copy();
+    for (const NamedTensor& weight : copy.weights) require_own_memory(weight);
     for (const NamedTensor& weight : copy.weights) weight.tensor.requires_grad_(false);
     return PaddedModel{std::move(copy)};
   }
@@ -94,6 +96,17 @@ class PaddedModel {
   }
 
  private:
+  /// A reference that changes with the model is none.
+  void require_own_memory(const NamedTensor& copied) const {
+    for (const NamedTensor& weight : parts_->weights) {
+      if (copied.tensor.numel() == 0 || !copied.tensor.is_alias_of(weight.tensor)) continue;
+      throw OptionError{{.who = "PaddedModel::frozen_copy",
+                         .required = "a copy that shares no memory with the model",
+                         .found = in_quotes(copied.name) + " in the memory of the model's " + in_quotes(weight.name),
+                         .fix = "Let PaddedModelParts::copy clone every tensor"}};
+    }
+  }
+
   /// Every completion behind its prompt, a sequence each.
   struct Unrolled {
     at::Tensor ids;           ///< [B, L]
