@@ -132,6 +132,13 @@ CATCH_TEST_CASE("no predicted tokens give no log-probabilities, and a gradient o
   CATCH_CHECK(p.hidden.grad().abs().max().item<double>() == 0);
 }
 
+CATCH_TEST_CASE("packing refuses what holds no token", "[logprob]") {
+  CATCH_CHECK(contains(thrown<ShapeError>([] { pack(Rows{}); }).what(), "pack needs at least one row, but found none"));
+  CATCH_CHECK(contains(thrown<ShapeError>([] { pack(Rows{{.prompt = {}, .completions = {{2}}, .id = "a"}}); }).what(),
+                       "a prompt of at least one token in row \"a\""));
+  CATCH_CHECK(pack(Rows{{.prompt = {1}, .completions = {}}}).fed_tokens() == 1);
+}
+
 CATCH_TEST_CASE("sums and lengths of completions keep their places", "[logprob]") {
   const PackedRows packed = pack(
       Rows{{.prompt = {1}, .completions = {{2, 3}, {}, {4}}}, {.prompt = {1}, .completions = {{5, 6, 7}}}});

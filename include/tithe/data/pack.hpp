@@ -50,7 +50,8 @@ struct PackedRows {
   [[nodiscard]] std::int64_t completions() const { return static_cast<std::int64_t>(completion_lengths.size()); }
 };
 
-/// Packs a range of rows in its order; it is walked twice. Throws ShapeError for a prompt without tokens.
+/// Packs a range of rows in its order; it is walked twice. Throws ShapeError for a range without rows, and for a prompt
+/// without tokens.
 template <std::ranges::forward_range R>
   requires std::convertible_to<std::ranges::range_reference_t<R>, const Row&>
 PackedRows pack(const R& rows) {
@@ -73,6 +74,12 @@ PackedRows pack(const R& rows) {
     }
     fed += extent.fed();
     packed.extents.push_back(std::move(extent));
+  }
+  if (packed.extents.empty()) {
+    throw ShapeError{{.who = "pack",
+                      .required = "at least one row",
+                      .found = "none",
+                      .fix = "Leave a batch without rows out"}};
   }
 
   for (auto [tensor, size] : {std::pair{&packed.tokens, fed}, {&packed.positions, fed}, {&packed.predecessors, predicted},
