@@ -6,6 +6,7 @@
 #include "../model/random_model.hpp"
 #include "test.hpp"
 #include "tithe/evaluate/exact_match.hpp"
+#include "tithe/evaluate/held_out.hpp"
 #include "tithe/evaluate/log_probability.hpp"
 #include "tithe/logprob/logprobs.hpp"
 
@@ -86,6 +87,7 @@ CATCH_TEST_CASE("preferences are told by the policy's log-probabilities", "[eval
   CATCH_CHECK(found.accuracy.value == Approx(static_cast<double>(right) / 13).epsilon(1e-12));
   CATCH_CHECK(found.margin.value == Approx(margin / 13).epsilon(1e-10));
   CATCH_CHECK(found.accuracy.name == "preference/accuracy");
+  CATCH_CHECK(found.margin.name == "preference/margin");
   CATCH_CHECK(found.margin.low < found.margin.high);
 
   for (Row& row : rows) std::swap(row.completions[0], row.completions[1]);
@@ -105,7 +107,8 @@ CATCH_TEST_CASE("against itself a model implies no reward, against another the d
       0.1 * (preference_accuracy(model, rows).margin.value - preference_accuracy(other, rows).margin.value);
   const PreferenceEstimates some = preference_accuracy(model, other, 0.1, rows);
   CATCH_CHECK(some.margin.value == Approx(expected).epsilon(1e-10));
-  CATCH_CHECK(some.margin.name == "rewards/margin");
+  CATCH_CHECK(some.accuracy.name == "rewards/accuracies");  // the names of the training metrics
+  CATCH_CHECK(some.margin.name == "rewards/margins");
 }
 
 CATCH_TEST_CASE("evaluation refuses rows that are no pairs, and a beta that is none", "[evaluate]") {
@@ -116,6 +119,38 @@ CATCH_TEST_CASE("evaluation refuses rows that are no pairs, and a beta that is n
   rows[1].completions.pop_back();
   CATCH_CHECK(contains(thrown<ShapeError>([&] { preference_accuracy(model, rows); }).what(),
                        "rejected, in row \"1\", but found 1"));
+}
+
+CATCH_TEST_CASE("held-out examples that cannot be used are left out and listed", "[evaluate]") {
+  const TokenIds nothing, one{1}, two{1, 2}, many(9, 3);
+  Dataset data;
+  data.add(Demonstration{two, one, {.id = "d1"}});
+  data.add(Demonstration{two, many, {.id = "d2", .file = "held.jsonl", .line = 2}});
+  data.add(PreferencePair{two, one, one, {.id = "p1"}});
+  data.add(PreferencePair{two, one, two, {.id = "p2"}});
+  data.add(PreferencePair{two, one, nothing, {.id = "p3"}});
+  const Encoding encoding{.vocabulary_size = 23};
+  const HeldOut some = encode_held_out(data, encoding, {.max_length = Tokens{10}});
+  CATCH_CHECK(some.demonstrations.size() == 1);
+  CATCH_CHECK(some.pairs.size() == 1);
+  CATCH_REQUIRE(some.left_out.size() == 3);
+  CATCH_CHECK(some.left_out[0].outcome == Outcome::too_long);
+  CATCH_CHECK(some.left_out[0].origin.file == "held.jsonl");
+  CATCH_CHECK(some.left_out[0].origin.line == 2);
+  CATCH_CHECK(some.left_out[0].reason == "prompt 2 + completion 9 tokens exceed 10");
+  CATCH_CHECK(some.left_out[1].outcome == Outcome::degenerate);
+  CATCH_CHECK(some.left_out[2].outcome == Outcome::empty);
+  CATCH_CHECK(some.left_out[2].origin.id == "p3");
+  const std::vector<Estimate> figures = evaluate_held_out(random_decoder(), some);
+  CATCH_REQUIRE(figures.size() == 3);
+  for (const Estimate& figure : figures) CATCH_CHECK(figure.samples == 1);
+
+  // Room for the long one, and degenerate pairs wanted: the empty one is left.
+  const HeldOut more = encode_held_out(data, encoding, {.max_length = Tokens{11}, .keep_degenerate = true});
+  CATCH_CHECK(more.demonstrations.size() == 2);
+  CATCH_CHECK(more.pairs.size() == 2);
+  CATCH_REQUIRE(more.left_out.size() == 1);
+  CATCH_CHECK(more.left_out[0].origin.id == "p3");
 }
 
 CATCH_TEST_CASE("exact match counts what is verified right, whatever the batches", "[evaluate]") {

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 #include <vector>
 
+#include "tithe/core/finding.hpp"
 #include "tithe/core/record.hpp"
 #include "tithe/data/dataset.hpp"
 #include "tithe/data/encode.hpp"
@@ -18,20 +21,27 @@ namespace tithe {
 struct HeldOut {
   Rows demonstrations{};
   Rows pairs{};
+  /// The examples that no figure counts, in their order, demonstrations first.
+  std::vector<Finding> left_out{};
 };
 
-/// Encodes what can be used of held-out data; what is too long for the model, empty or degenerate is left out. Throws
-/// DataError for ids outside the vocabulary.
+/// Encodes what can be used of held-out data; what is too long for the model, empty or degenerate is left out and listed.
+/// Throws DataError for ids outside the vocabulary.
 inline HeldOut encode_held_out(const Dataset& data, const Encoding& encoding, Limits limits) {
   limits.too_long = TooLong::drop;
-  HeldOut rows;
-  for (const Demonstration& example : data.demonstrations) {
-    std::ranges::move(encode(example, encoding, limits).rows, std::back_inserter(rows.demonstrations));
-  }
-  for (const PreferencePair& example : data.preferences) {
-    std::ranges::move(encode(example, encoding, limits).rows, std::back_inserter(rows.pairs));
-  }
-  return rows;
+  HeldOut held_out;
+  const auto take = [&](const auto& examples, Rows& rows) {
+    for (const auto& example : examples) {
+      Encoded encoded = encode(example, encoding, limits);
+      if (encoded.rows.empty()) {
+        held_out.left_out.push_back({example.origin, encoded.outcome, false, std::move(encoded.reason)});
+      }
+      std::ranges::move(encoded.rows, std::back_inserter(rows));
+    }
+  };
+  take(data.demonstrations, held_out.demonstrations);
+  take(data.preferences, held_out.pairs);
+  return held_out;
 }
 
 /// Negative log-likelihood of held-out demonstrations, accuracy and margin on held-out pairs; each where there are any.

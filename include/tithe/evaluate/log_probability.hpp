@@ -37,6 +37,7 @@ struct EvaluationOptions {
 template <LanguageModel M>
 std::vector<std::vector<double>> completion_logprobs(const M& model, std::span<const Row> rows,
                                                      const EvaluationOptions& options = {}) {
+  if (rows.empty()) return {};
   const at::NoGradGuard no_grad;
   Indices all(rows.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
@@ -100,11 +101,11 @@ std::vector<double> margins_of(const M& model, std::span<const Row> pairs, const
   return margins;
 }
 
-inline PreferenceEstimates preference_estimates(const std::vector<double>& margins, const std::string& prefix,
-                                                const EvaluationOptions& options) {
-  const auto right = std::ranges::count_if(margins, [](double margin) { return margin > 0; });
-  return {share_estimate(prefix + "accuracy", right, std::ssize(margins)),
-          mean_estimate(prefix + "margin", margins, options.bootstrap)};
+inline PreferenceEstimates preference_estimates(const std::vector<double>& margins, const char* accuracy,
+                                                const char* margin, const EvaluationOptions& options) {
+  const auto right = std::ranges::count_if(margins, [](double one) { return one > 0; });
+  return {share_estimate(accuracy, right, std::ssize(margins)),
+          mean_estimate(margin, margins, options.bootstrap)};
 }
 
 }  // namespace detail
@@ -114,11 +115,13 @@ inline PreferenceEstimates preference_estimates(const std::vector<double>& margi
 template <LanguageModel M>
 PreferenceEstimates preference_accuracy(const M& model, std::span<const Row> pairs,
                                         const EvaluationOptions& options = {}) {
-  return detail::preference_estimates(detail::margins_of(model, pairs, options), "preference/", options);
+  return detail::preference_estimates(detail::margins_of(model, pairs, options), "preference/accuracy",
+                                      "preference/margin", options);
 }
 
 /// By the reward that the policy model implies against a reference (Rafailov et al. 2023): β (log p − log ρ) of chosen
-/// less that of rejected: "rewards/accuracy" and "rewards/margin". Throws as above, and OptionError unless β > 0.
+/// less that of rejected: "rewards/accuracies" and "rewards/margins", as in training. Throws as above, and OptionError
+/// unless β > 0.
 template <LanguageModel M, LanguageModel Reference>
 PreferenceEstimates preference_accuracy(const M& model, const Reference& reference, double beta,
                                         std::span<const Row> pairs, const EvaluationOptions& options = {}) {
@@ -131,7 +134,7 @@ PreferenceEstimates preference_accuracy(const M& model, const Reference& referen
   std::vector<double> margins = detail::margins_of(model, pairs, options);
   const std::vector<double> before = detail::margins_of(reference, pairs, options);
   for (std::size_t i = 0; i < margins.size(); ++i) margins[i] = beta * (margins[i] - before[i]);
-  return detail::preference_estimates(margins, "rewards/", options);
+  return detail::preference_estimates(margins, "rewards/accuracies", "rewards/margins", options);
 }
 
 }  // namespace tithe
