@@ -28,7 +28,8 @@ Rows rows_of_few_prompts(std::size_t n, std::uint64_t prompts, Seed seed) {
 /// Rows of so many tokens each.
 Rows rows_of_lengths(const std::vector<std::size_t>& tokens) {
   Rows rows;
-  for (const std::size_t count : tokens) rows.push_back({.prompt = {1}, .completions = {TokenIds(count - 1, 2)}});
+  for (const std::size_t count : tokens)
+    rows.push_back({.prompt = {1}, .completions = {TokenIds(count - 1, 2)}});
   return rows;
 }
 
@@ -65,7 +66,7 @@ CATCH_TEST_CASE("an epoch visits every row once, shuffled anew by seed and epoch
       seen.insert(order);
     }
   }
-  CATCH_CHECK(seen.size() == 10);  // none twice
+  CATCH_CHECK(seen.size() == 10);                                            // none twice
   CATCH_CHECK(seen.contains(epoch_order(40, Order::shuffled, Seed{4}, 2)));  // whatever was asked for before
   CATCH_CHECK(epoch_order(0, Order::shuffled, Seed{3}, 0).empty());
 }
@@ -79,7 +80,8 @@ CATCH_TEST_CASE("an epoch is cut into batches, the last of them smaller", "[data
 
 CATCH_TEST_CASE("in file order a row is mismatched with the one before it in its batch", "[data]") {
   const Rows rows = rows_of({1, 1, 1, 2, 3, 3, 4});  // whatever the prompts are
-  CATCH_CHECK(partners_of(rows, Order::file, Seed{1}, 0, 3) == Indices{2, 0, 1, 5, 3, 4, 5});  // 6 is alone: 5
+  CATCH_CHECK(partners_of(rows, Order::file, Seed{1}, 0, 3) ==
+              Indices{2, 0, 1, 5, 3, 4, 5});  // 6 is alone: 5
   CATCH_CHECK(partners_of(rows, Order::file, Seed{9}, 4, 7) == Indices{6, 0, 1, 2, 3, 4, 5});
   CATCH_CHECK(partners_of(rows, Order::file, Seed{1}, 0, 1) == Indices{6, 0, 1, 2, 3, 4, 5});
 }
@@ -87,7 +89,9 @@ CATCH_TEST_CASE("in file order a row is mismatched with the one before it in its
 CATCH_TEST_CASE("in shuffled order a row is mismatched with the nearest of another prompt", "[data]") {
   const Rows rows = rows_of({1, 1, 2, 1, 3});
   const Indices order{2, 4, 0, 1, 3};
-  const auto partners = [&](const Indices& batch) { return mismatched_rows(batch, order, rows, Order::shuffled); };
+  const auto partners = [&](const Indices& batch) {
+    return mismatched_rows(batch, order, rows, Order::shuffled);
+  };
   CATCH_CHECK(partners({0, 1, 2, 3}) == Indices{2, 2, 1, 2});  // in the batch, going round
   CATCH_CHECK(partners({0, 1}) == Indices{4, 4});              // else in the epoch
   CATCH_CHECK(partners({3}) == Indices{4});
@@ -98,7 +102,8 @@ CATCH_TEST_CASE("in shuffled order a row is mismatched with the nearest of anoth
   CATCH_CHECK(mismatched_rows({0}, order, alike, Order::shuffled) == Indices{4});
 }
 
-CATCH_TEST_CASE("no row is mismatched with itself, nor shuffled with its own prompt if there is another", "[data]") {
+CATCH_TEST_CASE("no row is mismatched with itself, nor shuffled with its own prompt if there is another",
+                "[data]") {
   for (std::size_t n = 2; n < 14; ++n) {
     for (std::uint64_t seed = 0; seed < 6; ++seed) {
       const Rows rows = rows_of_few_prompts(n, 1 + seed % 3, Seed{seed});
@@ -155,8 +160,9 @@ CATCH_TEST_CASE("passes hold every place once, and no more than they may", "[dat
     for (std::size_t& length : lengths) length = 2 + random.below(40);
     const Rows rows = rows_of_lengths(lengths);
     const Indices batch = epoch_order(rows.size(), Order::shuffled, Seed{1}, round);
-    const PassLimits limits{.rows = 1 + static_cast<std::int64_t>(random.below(6)),
-                            .tokens = Tokens{static_cast<std::int64_t>(random.below(2) * (1 + random.below(90)))}};
+    const PassLimits limits{
+        .rows = 1 + static_cast<std::int64_t>(random.below(6)),
+        .tokens = Tokens{static_cast<std::int64_t>(random.below(2) * (1 + random.below(90)))}};
     CATCH_CAPTURE(round, limits.rows, limits.tokens.value());
     const std::vector<Indices> passes = passes_of(batch, rows, limits);
     Indices all;
