@@ -26,6 +26,7 @@ Command add_train(CLI::App& app);
 CLI::Validator at_least(double least);
 CLI::Validator above(double limit);
 CLI::Validator share();
+CLI::Validator positive_share();
 
 /// --input, --output and --keep-going.
 void add_line_flags(CLI::App& command, LineOptions& options);

@@ -27,6 +27,9 @@ CLI::Validator above(double limit) {
   return number_that([limit](double number) { return number > limit; },
                      "above " + tithe::fixed_text(limit, 0));
 }
+CLI::Validator positive_share() {
+  return number_that([](double number) { return number > 0 && number <= 1; }, "above 0 and at most 1");
+}
 CLI::Validator share() {
   return number_that([](double number) { return number >= 0 && number <= 1; }, "from 0 to 1");
 }

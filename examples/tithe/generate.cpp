@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -37,13 +38,20 @@ tokens in front. A completion ends with the end-of-sequence token, at --stop, af
 last of the model's positions. Its text is without end-of-sequence token and stop text; its ids are all that
 were chosen, and each has its log-probability under the model itself (temperature 1, top-p 1).
 
-Without --greedy tokens are sampled, a function of the seed and the line's place in the input alone.
+Without --greedy tokens are sampled, a function of the seed, the prompt and the line's place in the input
+alone, where blank lines do not count and bad ones do.
 
 Examples
   $ echo '{"prompt": "Once upon a time"}' | tithe generate --model stories260k --greedy --max-new-tokens 48
   $ tithe generate --model run/model --temperature 0.7 --top-p 0.95 --seed 1 -i prompts.jsonl -o answers.jsonl)";
 
-tithe::TokenIds read_prompt(const InputLine& line, const tithe::Encoding& encoding, std::int64_t positions) {
+/// A prompt, and its line's place in the input.
+struct Prompt {
+  tithe::TokenIds ids;
+  std::uint64_t index = 0;
+};
+
+Prompt read_prompt(const InputLine& line, const tithe::Encoding& encoding, std::int64_t positions) {
   const auto object = line.object(who);
   tithe::Content content = read_content(object, "prompt");
   tithe::TokenIds ids;
@@ -61,7 +69,14 @@ tithe::TokenIds read_prompt(const InputLine& line, const tithe::Encoding& encodi
     object.fail_here("a prompt of fewer tokens than the model's " + std::to_string(positions) + " positions",
                      std::to_string(ids.size()), "Shorten it");
   }
-  return ids;
+  return {std::move(ids), line.index};
+}
+
+/// The first prompts whose lines follow upon each other, without a bad one between them.
+std::span<const Prompt> first_run(std::span<const Prompt> prompts) {
+  std::size_t count = 1;
+  while (count < prompts.size() && prompts[count].index == prompts[0].index + count) ++count;
+  return prompts.first(count);
 }
 
 int generate(const Settings& settings, const Session& session) {
@@ -80,20 +95,24 @@ int generate(const Settings& settings, const Session& session) {
       .stop = session.stop};
   options.validate();
 
-  const LineCommand<tithe::TokenIds> command{
+  const LineCommand<Prompt> command{
       .who = who,
       .read = [&](const InputLine& line) { return read_prompt(line, encoding, positions); },
-      .size = [](const tithe::TokenIds&) { return std::size_t{1}; },
+      .size = [](const Prompt&) { return std::size_t{1}; },
       .answer =
-          [&](const std::vector<tithe::TokenIds>& prompts) {
-            const std::vector<tithe::Generation> generations =
-                tithe::generate(pretrained.model, prompts, options);
-            options.first_index += prompts.size();
+          [&](const std::vector<Prompt>& prompts) {
             std::vector<OutputJson> answers;
-            for (const tithe::Generation& generation : generations) {
-              answers.push_back({{"completion", generation.text},
-                                 {"completion_ids", generation.ids},
-                                 {"logprobs", generation.logprobs}});
+            for (std::span<const Prompt> rest{prompts}; !rest.empty();) {
+              const std::span<const Prompt> run = first_run(rest);
+              rest = rest.subspan(run.size());
+              options.first_index = run.front().index;
+              std::vector<tithe::TokenIds> ids;
+              for (const Prompt& prompt : run) ids.push_back(prompt.ids);
+              for (const tithe::Generation& generation : tithe::generate(pretrained.model, ids, options)) {
+                answers.push_back({{"completion", generation.text},
+                                   {"completion_ids", generation.ids},
+                                   {"logprobs", generation.logprobs}});
+              }
             }
             return answers;
           },
@@ -116,7 +135,7 @@ Command add_generate(CLI::App& app) {
   command
       ->add_option("--top-p", settings->sampling.top_p,
                    "Choose among the likeliest tokens of this probability only")
-      ->check(share())
+      ->check(positive_share())
       ->capture_default_str()
       ->excludes(greedy);
   command->add_option("--seed", settings->seed, "Of the sampling")->capture_default_str();

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -73,12 +74,7 @@ double LineReader::fraction() const {
   return (read_ - static_cast<double>(buffer_.size() - begin_)) / size_;
 }
 
-bool LineReader::fill(bool wait) {
-  if (at_end_) return false;
-  std::array<pollfd, 2> waited{{{descriptor_, POLLIN, 0}, {session_.stop_descriptor, POLLIN, 0}}};
-  while (::poll(waited.data(), waited.size(), wait ? -1 : 0) < 0 && errno == EINTR) continue;
-  if (waited[1].revents != 0 || waited[0].revents == 0) return false;
-
+void LineReader::read_piece() {
   buffer_.erase(0, begin_);
   scanned_ -= begin_;
   begin_ = 0;
@@ -90,40 +86,72 @@ bool LineReader::fill(bool wait) {
   at_end_ = count == 0;
   read_ += static_cast<double>(count);
   buffer_.append(piece.data(), static_cast<std::size_t>(count));
+}
+
+bool LineReader::fill(bool wait) {
+  if (at_end_) return false;
+  std::array<pollfd, 2> waited{{{descriptor_, POLLIN, 0}, {session_.stop_descriptor, POLLIN, 0}}};
+  while (::poll(waited.data(), waited.size(), wait ? -1 : 0) < 0 && errno == EINTR) continue;
+  if (waited[1].revents != 0 || waited[0].revents == 0) return false;
+  read_piece();
   return true;
 }
 
-bool LineReader::ready() {
-  while (true) {
-    const std::size_t end = buffer_.find('\n', scanned_);
-    if (end != std::string::npos || at_end_) return true;
-    scanned_ = buffer_.size();
-    if (!fill(false)) return session_.stop.stop_requested();
+bool LineReader::at_end() {
+  while (begin_ == buffer_.size() && !at_end_) {
+    pollfd asked{descriptor_, POLLIN, 0};
+    if (::poll(&asked, 1, 0) <= 0) return false;
+    read_piece();
   }
+  return begin_ == buffer_.size();
 }
 
-std::optional<std::string> LineReader::next_text() {
-  while (true) {
-    const std::size_t end = buffer_.find('\n', scanned_);
-    if (end == std::string::npos && !at_end_) {
-      scanned_ = buffer_.size();
-      if (!fill(true)) return std::nullopt;
-      continue;
-    }
-    if (end == std::string::npos && begin_ == buffer_.size()) return std::nullopt;
-    const std::size_t last = end == std::string::npos ? buffer_.size() : end;
-    std::string text = buffer_.substr(begin_, last - begin_);
-    begin_ = scanned_ = end == std::string::npos ? last : end + 1;
-    ++line_;
-    return text;
+bool LineReader::has_line() {
+  scanned_ = std::min(buffer_.find('\n', scanned_), buffer_.size());
+  if (skips_) {
+    skips_ = scanned_ == buffer_.size();
+    if (!skips_) ++scanned_;
+    begin_ = scanned_;
+    if (skips_) return at_end_;
+    scanned_ = std::min(buffer_.find('\n', scanned_), buffer_.size());
   }
+  return scanned_ < buffer_.size() || at_end_ || scanned_ - begin_ > longest_line;
+}
+
+bool LineReader::ready() {
+  while (!has_line()) {
+    if (!fill(false)) return session_.stop.stop_requested();
+  }
+  return true;
+}
+
+std::optional<std::string> LineReader::next_text(const std::string& who) {
+  while (!has_line()) {
+    if (!fill(true)) return std::nullopt;
+  }
+  if (begin_ == buffer_.size()) return std::nullopt;
+  ++line_;
+  const std::size_t length = scanned_ - begin_;
+  const bool is_whole = scanned_ < buffer_.size() || at_end_;
+  std::optional<std::string> text;
+  if (length <= longest_line) text = buffer_.substr(begin_, length);
+  skips_ = !is_whole;
+  if (scanned_ < buffer_.size()) ++scanned_;
+  begin_ = scanned_;
+  if (text) return text;
+  ++index_;
+  throw tithe::DataError{{who, "lines of at most " + std::to_string(longest_line >> 20) + " MiB",
+                          is_whole ? std::to_string(length) + " bytes" : "a longer one",
+                          "Write one object a line"},
+                         tithe::Location{.file = name_, .line = line_}};
 }
 
 std::optional<InputLine> LineReader::next(const std::string& who) {
-  while (std::optional<std::string> text = next_text()) {
+  while (std::optional<std::string> text = next_text(who)) {
     std::string_view line{*text};
     if (line_ == 1 && line.starts_with("\xEF\xBB\xBF")) line.remove_prefix(3);  // byte order mark
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    const std::uint64_t index = index_++;
     tithe::Location where{.file = name_, .line = line_};
     tithe::Json json = tithe::parse_json<tithe::DataError>(line, where, who);
     if (!json.is_object()) {
@@ -131,7 +159,7 @@ std::optional<InputLine> LineReader::next(const std::string& who) {
                               "Write one object a line, without an array around them"},
                              std::move(where)};
     }
-    return InputLine{std::move(json), std::move(where)};
+    return InputLine{std::move(json), std::move(where), index};
   }
   return std::nullopt;
 }
@@ -148,7 +176,8 @@ LineWriter::~LineWriter() {
 }
 
 void LineWriter::write(const OutputJson& json) {
-  const std::string text = json.dump() + '\n';
+  // A complaint names its file, and a path need not be UTF-8.
+  const std::string text = json.dump(-1, ' ', false, OutputJson::error_handler_t::replace) + '\n';
   for (std::string_view rest = text; !rest.empty();) {
     const ssize_t count = ::write(descriptor_, rest.data(), rest.size());
     if (count < 0 && errno == EINTR) continue;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <functional>
@@ -18,10 +19,13 @@
 #include "tithe/data/json_object.hpp"
 
 /// JSON lines in, JSON lines out: from files or standard input to files or standard output, in order, with
-/// bounded memory.
+/// memory bounded by the longest line that is taken.
 namespace program {
 
 using OutputJson = nlohmann::ordered_json;
+
+/// In bytes. More than any model's context, and little enough to hold.
+inline constexpr std::size_t longest_line = std::size_t{64} << 20;
 
 /// Where lines come from and go to, and what happens to a bad one.
 struct LineOptions {
@@ -30,10 +34,12 @@ struct LineOptions {
   bool keep_going = false;
 };
 
-/// An object and where it stands. `input` is what messages call the file.
+/// An object and where it stands.
 struct InputLine {
   tithe::Json json;
   tithe::Location where;
+  /// Its place among the lines that are not blank, good and bad ones, from 0.
+  std::uint64_t index = 0;
 
   [[nodiscard]] tithe::JsonObject<tithe::DataError> object(const std::string& who) const {
     return {json, where, who};
@@ -56,11 +62,13 @@ class LineReader {
   ~LineReader();
 
   /// The next line that is not blank, or nothing at the end or once the program is interrupted. Throws
-  /// DataError for one that is no JSON object; the reader then stands behind it.
+  /// DataError for one that is no JSON object or too long; the reader then stands behind it.
   [[nodiscard]] std::optional<InputLine> next(const std::string& who);
   /// Whether `next` has an answer without waiting. A program that asks, and waits for each answer, is not
   /// kept waiting.
   [[nodiscard]] bool ready();
+  /// Whether everything was given and no more can come, as far as that is known without waiting.
+  [[nodiscard]] bool at_end();
   /// How much of the input is read, in [0, 1]; negative where nobody can know.
   [[nodiscard]] double fraction() const;
 
@@ -68,7 +76,10 @@ class LineReader {
   /// Reads more. False at the end, and when interrupted; without `wait`, also if there is nothing to be had
   /// now.
   bool fill(bool wait);
-  [[nodiscard]] std::optional<std::string> next_text();
+  void read_piece();
+  /// Whether the buffer begins with all of a line, or with too much of one; sets `scanned_` to its end.
+  [[nodiscard]] bool has_line();
+  [[nodiscard]] std::optional<std::string> next_text(const std::string& who);
 
   Session session_;
   std::string name_;
@@ -77,7 +88,9 @@ class LineReader {
   std::string buffer_;
   std::size_t begin_ = 0;    // of the next line
   std::size_t scanned_ = 0;  // no line end stands between begin_ and here
+  bool skips_ = false;       // up to the line's end: it was too long
   std::size_t line_ = 0;
+  std::uint64_t index_ = 0;
   double read_ = 0;  // bytes
   double size_ = 0;  // bytes; 0 if unknown
 };
@@ -146,6 +159,7 @@ int answer_lines(const LineCommand<Item>& command, const LineOptions& options, c
   LineWriter writer{options.output};
   LineProgress progress{command.who, options};
   bool any_failed = false;
+  bool all_answered = true;
   bool more = true;
   while (more && !session.stop.stop_requested()) {
     LineBatch batch;
@@ -175,7 +189,10 @@ int answer_lines(const LineCommand<Item>& command, const LineOptions& options, c
       }
     }
     const std::vector<OutputJson> answers = items.empty() ? std::vector<OutputJson>{} : command.answer(items);
-    if (session.stop.stop_requested()) break;  // what was not finished is not answered
+    if (session.stop.stop_requested()) {  // what was not finished is not answered
+      all_answered = batch.slots.empty() && !stopped_by;
+      break;
+    }
     std::size_t place = 0;
     for (const LineBatch::Slot& slot : batch.slots) {
       OutputJson line = OutputJson::object();
@@ -190,7 +207,7 @@ int answer_lines(const LineCommand<Item>& command, const LineOptions& options, c
     progress.done(batch.slots.size(), reader.fraction());
     if (stopped_by) std::rethrow_exception(stopped_by);
   }
-  if (session.stop.stop_requested()) return interrupted;
+  if (session.stop.stop_requested() && !(all_answered && reader.at_end())) return interrupted;
   return any_failed ? failure : success;
 }
 

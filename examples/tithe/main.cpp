@@ -1,7 +1,10 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 //
 // tithe: the library as a command line.
+#include <fcntl.h>
+
 #include <CLI/Error.hpp>
+#include <cerrno>
 #include <csignal>
 #include <exception>
 #include <iostream>
@@ -10,6 +13,7 @@
 
 #include "commands.hpp"
 #include "interrupt.hpp"
+#include "output.hpp"
 #include "session.hpp"
 #include "tithe/core/error.hpp"
 
@@ -28,6 +32,15 @@ constexpr const char* footer = R"(Examples
 Lines go in and out as JSON, one object a line. Standard output holds results and nothing else.
 Exit codes: 0 done, 1 something went wrong, 2 the command line cannot be meant, 130 interrupted.)";
 
+/// Opens what the caller closed of the three standard streams, so that no file or pipe of ours gets their
+/// numbers. The wrong way round: whoever reads or writes one is told so, as if it still were closed.
+void hold_standard_streams() {
+  for (const int descriptor : {0, 1, 2}) {
+    if (::fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF) continue;
+    (void)::open("/dev/null", descriptor == 0 ? O_WRONLY : O_RDONLY);  // gives the lowest number that is free
+  }
+}
+
 int complain(const std::string& who, const std::string& what, ExitCode code) {
   std::cerr << who << ": " << what << '\n';
   return code;
@@ -35,7 +48,11 @@ int complain(const std::string& who, const std::string& what, ExitCode code) {
 
 /// CLI11 knows which of its errors are a call for help.
 int explain(const CLI::App& app, const CLI::ParseError& error) {
-  if (error.get_exit_code() == 0) return app.exit(error, std::cout, std::cerr);
+  if (error.get_exit_code() == 0) {
+    const int code = app.exit(error, std::cout, std::cerr);
+    require_printed();
+    return code;
+  }
   std::string command = "tithe";
   for (const CLI::App* chosen : app.get_subcommands()) command += ' ' + chosen->get_name();
   return complain(command, std::string{error.what()} + "\nRun " + command + " --help", wrong_usage);
@@ -78,6 +95,9 @@ int run(int argc, char** argv) {
 }  // namespace program
 
 int main(int argc, char** argv) {
+  program::hold_standard_streams();
+  // A log that nobody reads any more must not end a run; results that nobody reads are an error of writing.
+  std::signal(SIGPIPE, SIG_IGN);
   try {
     return program::run(argc, argv);
   } catch (const std::exception& error) {

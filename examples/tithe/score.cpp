@@ -2,11 +2,14 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -39,8 +42,14 @@ In training the end-of-sequence token is part of a completion in text: --end-of-
 Example
   $ echo '{"prompt": "Once upon a", "completion": "time"}' | tithe score --model stories260k)";
 
-/// One line as a row of one completion. Throws DataError, with its place, for what the model cannot take.
-tithe::Row read_row(const InputLine& line, const tithe::Encoding& encoding, std::int64_t positions) {
+/// A line as a row of one completion.
+struct ScoredLine {
+  tithe::Row row;
+  std::string place;  ///< "pairs.jsonl:3"
+};
+
+/// Throws DataError, with its place, for what the model cannot take.
+ScoredLine read_row(const InputLine& line, const tithe::Encoding& encoding, std::int64_t positions) {
   const auto object = line.object(who);
   const auto ids_of = [&](const std::string& field, const tithe::Encoding::Encoder& encoder) {
     tithe::Content content = read_content(object, field);
@@ -65,11 +74,24 @@ tithe::Row read_row(const InputLine& line, const tithe::Encoding& encoding, std:
         std::to_string(row.prompt.size()) + " + " + std::to_string(row.completions[0].size()),
         "Shorten one of them");
   }
-  return row;
+  return {std::move(row), line.where.file + ':' + std::to_string(line.where.line)};
 }
 
-std::vector<OutputJson> score_rows(const tithe::Decoder& model, const tithe::Rows& rows) {
+/// JSON has no such numbers, and null would look like an answer.
+void require_finite(const std::vector<double>& logprobs, const std::string& place) {
+  const auto odd = std::ranges::find_if(logprobs, [](double logprob) { return !std::isfinite(logprob); });
+  if (odd == logprobs.end()) return;
+  throw tithe::NonFiniteError{
+      {who, "finite log-probabilities",
+       std::to_string(*odd) + " for token " + std::to_string(odd - logprobs.begin() + 1) + " of " + place,
+       "See whether the model's weights are finite"},
+      {place}};
+}
+
+std::vector<OutputJson> score_rows(const tithe::Decoder& model, const std::vector<ScoredLine>& lines) {
   const at::NoGradGuard no_grad;
+  tithe::Rows rows;
+  for (const ScoredLine& line : lines) rows.push_back(line.row);
   const tithe::PackedRows packed = tithe::pack(rows);
   const at::Tensor logprobs = tithe::token_logprobs(model, packed).to(at::kDouble).contiguous();
   const double* next = logprobs.const_data_ptr<double>();
@@ -77,6 +99,7 @@ std::vector<OutputJson> score_rows(const tithe::Decoder& model, const tithe::Row
   for (const std::int64_t length : packed.completion_lengths) {
     const std::vector<double> own{next, next + length};
     next += length;
+    require_finite(own, lines[answers.size()].place);
     answers.push_back(
         {{"logprobs", own}, {"sum", std::accumulate(own.begin(), own.end(), 0.0)}, {"tokens", length}});
   }
@@ -89,11 +112,11 @@ int score(const Settings& settings, const Session& session) {
   tithe::Encoding encoding = pretrained.encoding();
   if (!settings.end_of_sequence) encoding.end_of_sequence.reset();
   const std::int64_t positions = pretrained.positions().value();
-  const LineCommand<tithe::Row> command{
+  const LineCommand<ScoredLine> command{
       .who = who,
       .read = [&](const InputLine& line) { return read_row(line, encoding, positions); },
-      .size = [](const tithe::Row& row) { return static_cast<std::size_t>(row.tokens().value()); },
-      .answer = [&](const tithe::Rows& rows) { return score_rows(pretrained.model, rows); },
+      .size = [](const ScoredLine& line) { return static_cast<std::size_t>(line.row.tokens().value()); },
+      .answer = [&](const std::vector<ScoredLine>& lines) { return score_rows(pretrained.model, lines); },
       .batch_size = settings.batch_tokens};
   return answer_lines(command, settings.lines, session);
 }

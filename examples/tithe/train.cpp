@@ -1,20 +1,28 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "train.hpp"
 
+#include <ATen/Parallel.h>
+
 #include <array>
-#include <csignal>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "output.hpp"
 #include "progress.hpp"
 #include "run_folder.hpp"
 #include "run_text.hpp"
 #include "tithe/core/content_hash.hpp"
+#include "tithe/core/text.hpp"
+#include "tithe/data/json.hpp"
+#include "tithe/evaluate/held_out.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
+#include "tithe/model/config_file.hpp"
 #include "tithe/pipeline.hpp"
 #include "tithe/reference/frozen_sft.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
@@ -101,26 +109,74 @@ std::size_t shared_prompts(const Dataset& training, const Dataset& held_out) {
 }
 
 tithe::RecordJson settings_json(const TrainSettings& settings, tithe::Tokens positions) {
-  const auto paths = [](const std::vector<std::filesystem::path>& list) {
+  const auto text_of = [](const std::filesystem::path& path) { return tithe::repair_utf8(path.string()); };
+  const auto paths = [&](const std::vector<std::filesystem::path>& list) {
     std::vector<std::string> names;
-    for (const auto& path : list) names.push_back(path.string());
+    for (const auto& path : list) names.push_back(text_of(path));
     return names;
   };
   constexpr std::array too_long{"error", "drop", "truncate"};
   const tithe::RunOptions& run = settings.run;
-  return {{"model", settings.model.string()},
+  return {{"model", text_of(settings.model)},
           {"demonstrations", paths(settings.demonstrations)},
           {"preferences", paths(settings.preferences)},
           {"eval", paths(settings.held_out)},
           {"sft_fraction", settings.sft_fraction},
           {"loss", settings.loss == LossName::kto ? "kto" : "dpo"},
           {"beta", settings.beta},
+          {"desirable_weight", settings.desirable_weight},
+          {"undesirable_weight", settings.undesirable_weight},
           {"order", run.order == tithe::Order::file ? "file" : "shuffled"},
           {"max_length", (run.max_length > tithe::Tokens{} ? run.max_length : positions).value()},
           {"too_long", too_long[static_cast<std::size_t>(run.too_long)]},
           {"keep_degenerate", run.keep_degenerate},
           {"sft", tithe::to_json(run.sft)},
-          {"preference", tithe::to_json(run.preference)}};
+          {"preference", tithe::to_json(run.preference)},
+          {"checkpoint",
+           {{"every", settings.checkpoint_every},
+            {"within_steps", run.checkpoint.within_steps},
+            {"accept_other_machine", run.checkpoint.accept_other_machine}}},
+          {"threads", at::get_num_threads()}};
+}
+
+/// Throws FileError, naming the first difference, if the finished run in the folder was another than the one
+/// that is asked for.
+void require_same_run(const TrainSettings& settings, const std::filesystem::path& record_file) {
+  std::ifstream file{record_file};
+  const std::string text{std::istreambuf_iterator<char>{file}, {}};
+  const tithe::Location where{.file = record_file.string()};
+  const auto record = tithe::parse_json<tithe::FileError>(text, where, "tithe train");
+  const tithe::Tokens positions{tithe::read_config(settings.model / "config.json").max_position_embeddings};
+  // Through text, so that both have been through it, and are of one type.
+  auto now = tithe::Json::parse(settings_json(settings, positions).dump());
+  auto then = record.value("settings", tithe::Json::object());
+  for (auto* side : {&now, &then}) {
+    side->erase("checkpoint");  // these do not say what is trained, only how it is got through
+    side->erase("threads");
+  }
+  now["budget"] = tithe::to_json(settings.the_budget());
+  now["seed"] = settings.run.seed.value;
+  for (const char* key : {"budget", "seed"}) then[key] = record.value(key, tithe::Json{});
+  if (now == then) return;
+  const tithe::Json::json_pointer place{tithe::Json::diff(then, now).front().value("path", "")};
+  const auto value = [&](const tithe::Json& json) {
+    return json.contains(place) ? json.at(place).dump() : std::string{"nothing"};
+  };
+  throw tithe::FileError{
+      {"tithe train", "the settings of the finished run",
+       value(now) + " instead of " + value(then) + " for " + place.to_string().substr(1),
+       "Give --resume with its settings, --force to replace it, or another --out"},
+      where};
+}
+
+/// The held-out examples that the pipeline could not score: it encodes them in this way too.
+tithe::RecordJson left_out_json(const tithe::RunOptions& run, const tithe::Pretrained& pretrained) {
+  const tithe::Limits limits{
+      .max_length = run.max_length > tithe::Tokens{} ? run.max_length : pretrained.positions(),
+      .too_long = run.too_long,
+      .keep_degenerate = run.keep_degenerate};
+  return tithe::left_out_json(
+      tithe::encode_held_out(run.held_out, pretrained.encoding(), limits).left_out);
 }
 
 tithe::RecordJson memory_json(const MemoryUse& after_load, const MemoryUse& at_end) {
@@ -134,7 +190,6 @@ tithe::RecordJson memory_json(const MemoryUse& after_load, const MemoryUse& at_e
 }  // namespace
 
 int train(const TrainSettings& settings, const Session& session) {
-  std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads any more must not end a run
   set_up_torch(settings.threads);
   ProgressLine progress;
 
@@ -145,6 +200,7 @@ int train(const TrainSettings& settings, const Session& session) {
                            tithe::Location{.file = settings.out.string()}};
   }
   if (settings.resume && folder.is_finished()) {
+    require_same_run(settings, folder.record());
     progress.note("The run in " + settings.out.string() + " is finished; there is nothing to resume.");
     return success;
   }
@@ -175,7 +231,8 @@ int train(const TrainSettings& settings, const Session& session) {
     progress.note(plan_text(ledger));
   };
   options.on_step = [&](const tithe::StepRecord& record) {
-    const bool is_counted = settings.checkpoint_every > 0 && record.step % settings.checkpoint_every == 0;
+    const bool is_counted = (settings.checkpoint_every > 0 && record.step % settings.checkpoint_every == 0) ||
+                            settings.run.checkpoint.within_steps || session.stop.stop_requested();
     folder.append(record, is_counted || record.step == record.steps);
     progress.update(step_text(record, record.at("step_seconds")), record.step == record.steps);
   };
@@ -189,12 +246,14 @@ int train(const TrainSettings& settings, const Session& session) {
   const std::vector<tithe::StepRecord> steps = folder.steps(plan);
   tithe::save_pretrained(folder.model(), pretrained);
   tithe::RecordJson record = tithe::to_json(report, steps);
+  record["held_out"]["left_out"] = left_out_json(options, pretrained);
   record["settings"] = settings_json(settings, pretrained.positions());
   record["memory"] = memory_json(after_load, memory_use());
   folder.finish(record);
 
   progress.note("Wrote " + folder.record().string() + ", metrics.jsonl and model/.");
-  std::cout << summary(report, steps) << std::flush;
+  std::cout << summary(report, steps);
+  require_printed();
   return success;
 }
 

@@ -26,7 +26,8 @@ Settings of a stage stand for both stages, or with sft- or preference- in front 
 
 It writes into --out: metrics.jsonl, a line a step; findings.jsonl, every example that is dropped, cut or odd,
 before anything is trained; record.json, what was asked, paid and measured; model/, which the other commands
-load. What is interrupted, however hard, goes on with --resume and ends with the same bits.
+load. Standard output gets a table of the result for people; what programs read is in the folder. What is
+interrupted, however hard, goes on with --resume and ends with the same bits.
 
 Examples
   tithe train --model stories260k --demonstrations demonstrations.jsonl --preferences preferences.jsonl \

@@ -12,6 +12,7 @@
 #include "tithe/budget/plan.hpp"
 #include "tithe/core/finding.hpp"
 #include "tithe/core/record.hpp"
+#include "tithe/core/text.hpp"
 #include "tithe/train/identity.hpp"
 #include "tithe/train/run.hpp"
 
@@ -39,11 +40,27 @@ inline RecordJson to_json(const Estimate& estimate) {
 }
 
 /// An example that is not simply usable: where it stands, what became of it and why. `drawable` ones may be
-/// among the labels that were paid.
+/// among the labels that were paid. A path need not be UTF-8, as JSON must: what is not becomes U+FFFD.
 inline RecordJson to_json(const Finding& finding, Stage stage) {
-  return {{"stage", name(stage)},        {"outcome", name(finding.outcome)}, {"file", finding.origin.file},
-          {"line", finding.origin.line}, {"id", finding.origin.id},          {"drawable", finding.drawable},
-          {"reason", finding.reason}};
+  return {{"stage", name(stage)},
+          {"outcome", name(finding.outcome)},
+          {"file", repair_utf8(finding.origin.file)},
+          {"line", finding.origin.line},
+          {"id", repair_utf8(finding.origin.id)},
+          {"drawable", finding.drawable},
+          {"reason", repair_utf8(finding.reason)}};
+}
+
+/// Held-out examples that no figure counts: where each stands, and why.
+inline RecordJson left_out_json(std::span<const Finding> left_out) {
+  RecordJson list = RecordJson::array();
+  for (const Finding& finding : left_out) {
+    list.push_back({{"file", repair_utf8(finding.origin.file)},
+                    {"line", finding.origin.line},
+                    {"outcome", name(finding.outcome)},
+                    {"reason", repair_utf8(finding.reason)}});
+  }
+  return list;
 }
 
 /// What was planned, paid and left, in all and for each stage, and every example that was found not simply
