@@ -69,7 +69,10 @@ void RunFolder::begin(const std::optional<SavedPlace>& go_on) {
   }
   // The record goes first: from here on the run is not finished.
   std::filesystem::remove(record());
-  if (!go_on) std::filesystem::remove_all(checkpoint());
+  if (!go_on) {  // emptied, not removed: the pipeline has opened it by now
+    std::filesystem::remove_all(checkpoint());
+    std::filesystem::create_directories(checkpoint());
+  }
   std::filesystem::remove_all(model());
   const auto [bytes, lines] = front_of(metrics(), go_on ? go_on->records : 0);
   if (go_on && lines < go_on->records) {
