@@ -85,7 +85,9 @@ class PipelineTrainer {
     }
     std::vector<Estimate> after;
     if (!cancelled) after = evaluate_held_out(model_, held_out, evaluation(options));
-    return report_of(std::move(ledger), progress, cancelled, options, std::move(after));
+    RunReport report = report_of(std::move(ledger), progress, cancelled, options, std::move(after));
+    report.left_out = held_out.left_out;
+    return report;
   }
 
  private:

@@ -63,9 +63,11 @@ class CheckpointStore {
   /// Writes a new checkpoint beside the old one, makes it durable, points to it, then removes the old one. Throws
   /// FileError; the old one is then still there.
   void save(const Checkpoint& checkpoint) {
+    std::error_code error;
+    std::filesystem::create_directories(folder_, error);  // it may have been cleared since `open`
+    if (error) fail(folder_, error);
     const std::string name = next_name();
     const std::filesystem::path place = folder_ / name;
-    std::error_code error;
     std::filesystem::create_directories(place, error);
     if (error) fail(place, error);
     // A path need not be UTF-8, JSON must.

@@ -35,106 +35,10 @@
 #include "tithe/logprob/logprobs.hpp"
 #include "tithe/loss/concept.hpp"
 #include "tithe/model/concept.hpp"
+#include "tithe/train/pass.hpp"
 
 /// What a stage minimises: a loss, applied to log-probabilities of packed rows.
 namespace tithe {
-
-/// One optimizer step's rows, and how they are cut into passes.
-struct StepBatch {
-  std::span<const Row> rows;    ///< all rows of the stage
-  const Indices& order;         ///< the epoch's
-  Indices batch;                ///< this step's rows
-  std::vector<Indices> passes;  ///< places in `batch`
-  Order kind = Order::shuffled;
-  PassLimits limits{};
-  Tokens longest_path{};        ///< of all rows of the stage: no row that is made on the way is longer
-
-  /// Prompts and completions of the step's rows.
-  [[nodiscard]] Tokens tokens() const {
-    Tokens sum{};
-    for (const std::size_t row : batch) sum += rows[row].tokens();
-    return sum;
-  }
-  /// The rows of a pass.
-  [[nodiscard]] auto rows_of(std::size_t pass) const {
-    return passes[pass] |
-           ranges::views::transform([this](std::size_t place) -> const Row& { return rows[batch[place]]; });
-  }
-};
-
-/// What one pass gives. The sum of `loss` over a step's passes is the step's loss: its denominator is the whole
-/// batch's.
-struct PassResult {
-  at::Tensor loss;        ///< scalar, to be differentiated
-  at::Tensor row_losses;  ///< [rows of the pass], detached
-  Means means;
-};
-
-namespace detail {
-
-inline double total(const at::Tensor& values) { return values.sum().item<double>(); }
-
-inline PairLogProbs<at::Tensor> joined(const std::vector<PairLogProbs<at::Tensor>>& parts) {
-  if (parts.empty()) return {};
-  const auto all = [&](auto field) {
-    std::vector<at::Tensor> pieces;
-    for (const auto& part : parts) pieces.push_back(part.*field);
-    return at::cat(pieces);
-  };
-  using P = PairLogProbs<at::Tensor>;
-  return {all(&P::chosen), all(&P::rejected), all(&P::chosen_tokens), all(&P::rejected_tokens)};
-}
-inline LabeledLogProbs<at::Tensor> joined(const std::vector<LabeledLogProbs<at::Tensor>>& parts) {
-  if (parts.empty()) return {};
-  const auto all = [&](auto field) {
-    std::vector<at::Tensor> pieces;
-    for (const auto& part : parts) pieces.push_back(part.*field);
-    return at::cat(pieces);
-  };
-  using P = LabeledLogProbs<at::Tensor>;
-  return {all(&P::completion), all(&P::tokens), all(&P::desirable)};
-}
-
-/// Throws ShapeError, naming the row, for one that has another number of completions than its objective reads.
-inline void require_completions(std::span<const Row> rows, std::size_t count) {
-  for (const Row& row : rows) {
-    if (row.completions.size() == count) continue;
-    throw ShapeError{{.who = "train_stage",
-                      .required = std::to_string(count) + " completions in row \"" + row.id + '"',
-                      .found = std::to_string(row.completions.size()),
-                      .fix = "Draw the rows as the loss reads them: RowKind::pair or RowKind::labeled"}};
-  }
-}
-
-/// The field's figures of a pass of pairs.
-inline void add_figures(Means& means, const PairLogProbs<at::Tensor>& policy, const PairRewards<at::Tensor>& rewards) {
-  const auto n = static_cast<double>(policy.chosen.size(0));
-  const at::Tensor margins = rewards.chosen - rewards.rejected;
-  means.add("rewards/chosen", total(rewards.chosen), n);
-  means.add("rewards/rejected", total(rewards.rejected), n);
-  means.add("rewards/margins", total(margins), n);
-  means.add("rewards/accuracies", total(margins > 0), n);
-  means.add("logps/chosen", total(policy.chosen), n);
-  means.add("logps/rejected", total(policy.rejected), n);
-}
-
-/// The same of completions with a verdict: the good ones count as chosen, the bad ones as rejected. Their margin is a
-/// difference of two means, which `complete_margins` adds once a step is whole.
-inline void add_figures(Means& means, const LabeledLogProbs<at::Tensor>& policy, const at::Tensor& rewards) {
-  for (const auto& [verdict, mask] : {std::pair{"chosen", policy.desirable}, {"rejected", 1 - policy.desirable}}) {
-    means.add(std::string{"rewards/"} + verdict, total(rewards * mask), total(mask));
-    means.add(std::string{"logps/"} + verdict, total(policy.completion * mask), total(mask));
-  }
-}
-
-/// rewards/margins of a step that has rewards of both kinds, but no pairs.
-inline void complete_margins(StepRecord& record) {
-  const double margin = record.at("rewards/chosen") - record.at("rewards/rejected");
-  if (std::isnan(margin) || !std::isnan(record.at("rewards/margins"))) return;
-  record.metrics.push_back({"rewards/margins", margin});
-}
-
-}  // namespace detail
 
 /// Supervised fine-tuning: a loss on each completion token, its mean over all of the batch's.
 template <TrainsOnDemonstrations Loss>

@@ -10,6 +10,7 @@
 
 #include "tithe/budget/ledger.hpp"
 #include "tithe/budget/plan.hpp"
+#include "tithe/core/finding.hpp"
 #include "tithe/core/random.hpp"
 #include "tithe/core/record.hpp"
 #include "tithe/core/units.hpp"
@@ -78,6 +79,7 @@ struct RunReport {
   std::vector<SliceReport> slices{};
   std::vector<Estimate> before{};  ///< held-out figures before training
   std::vector<Estimate> after{};   ///< and after
+  std::vector<Finding> left_out{};  ///< held-out examples that could not be scored
   Fingerprint fingerprint{};
   double train_seconds = 0;
   bool cancelled = false;
