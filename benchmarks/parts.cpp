@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 //
 // Packing, and the head's log-probabilities against the plain way.
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/linear.h>
@@ -9,14 +10,16 @@
 #include <ATen/ops/randn.h>
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <fstream>
+#include <span>
 #include <string>
 
 #include "cases.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/logprob/head.hpp"
+#include "tithe/model/attention.hpp"
 
 namespace {
 
@@ -51,10 +54,41 @@ void packing(benchmark::State& state) {
 }
 BENCHMARK(packing)->Arg(16)->Arg(320);
 
+/// One layer's attention of pairs, forward and backward, by each path: what AttentionPlan chooses by.
+void attention(benchmark::State& state) {
+  at::set_num_threads(1);
+  const auto path = static_cast<tithe::AttentionPath>(state.range(0));
+  const auto prompt = static_cast<std::size_t>(state.range(2)), completion = static_cast<std::size_t>(state.range(3));
+  const std::int64_t heads = state.range(4), d = state.range(5);
+  const tithe::Row row{.prompt = tithe::TokenIds(prompt, 1),
+                       .completions = {tithe::TokenIds(completion + 1, 1), tithe::TokenIds(completion + 1, 1)}};
+  const tithe::PackedRows rows = tithe::pack(tithe::Rows(static_cast<std::size_t>(state.range(1)), row));
+  const auto random = [&] { return at::randn({rows.fed_tokens(), heads, d}).requires_grad_(); };
+  const at::Tensor q = random(), k = random(), v = random();
+  const tithe::AttentionPlan plan{rows, at::kFloat, path};
+  for (auto _ : state) {
+    plan(0, q, k, v).sum().backward();
+    for (const at::Tensor& input : {q, k, v}) input.mutable_grad() = at::Tensor{};
+  }
+}
+BENCHMARK(attention)
+    ->ArgNames({"path", "rows", "prompt", "completion", "heads", "head_dim"})
+    ->Apply([](benchmark::internal::Benchmark* all) {
+      for (const auto path : {tithe::AttentionPath::dense, tithe::AttentionPath::gathered, tithe::AttentionPath::segmented}) {
+        for (const auto& [n, p, c, h, d] : {std::array<std::int64_t, 5>{16, 7, 23, 2, 32}, {16, 30, 40, 2, 32},
+                                            {8, 60, 30, 8, 8}, {8, 64, 64, 8, 8}, {8, 64, 64, 8, 64},
+                                            {8, 143, 150, 8, 8}, {4, 128, 128, 8, 64}}) {
+          all->Args({static_cast<std::int64_t>(path), n, p, c, h, d});
+        }
+      }
+    })
+    ->Unit(benchmark::kMillisecond);
+
 enum Way : std::int64_t { plain, trained_head, frozen_head };
 
 /// Log-probabilities of n targets and the gradient of their sum. The plain way stores all logits for autograd.
 void logprobs(benchmark::State& state) {
+  at::set_num_threads(1);
   const auto way = static_cast<Way>(state.range(0));
   const std::int64_t n = state.range(1), d = state.range(2), vocabulary = state.range(3);
   const at::Tensor hidden = at::randn({n, d}).requires_grad_();

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,7 +38,7 @@ std::optional<bench::Case> case_of(benchmark::State& state) {
   return std::nullopt;
 }
 
-/// One step each, over ever other rows: the same rows again would train to losses that underflow.
+/// One step each, over other rows each time: the same rows again would train to losses that underflow.
 template <class MakeObjective>
 void steps(benchmark::State& state, MakeObjective make, bool pairs) {
   const std::optional<bench::Case> given = case_of(state);

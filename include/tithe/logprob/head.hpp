@@ -103,13 +103,14 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
     const at::Tensor& head = saved[1];
     const at::Tensor& targets = saved[2];
     const at::Tensor kept = context->saved_data["kept"].toTensor();
+    context->saved_data["kept"] = at::Tensor{};  // written over below: a second backward pass computes it again
     at::Tensor hidden_gradient = at::empty_like(hidden);
     at::Tensor head_gradient = at::zeros_like(head);
     for_each_chunk(hidden.size(0), context->saved_data["chunk"].toInt(), [&](std::int64_t first, std::int64_t n) {
       const at::Tensor rows = hidden.narrow(0, first, n);
       const at::Tensor scale = upstream[0].narrow(0, first, n).unsqueeze(1);
       // ∂ log p/∂ logits = onehot − softmax, times what arrives from above
-      const at::Tensor wide_gradient = (kept.defined() ? kept.exp() : log_softmax_of(rows, head).exp_()).mul_(-scale);
+      const at::Tensor wide_gradient = (kept.defined() ? kept : log_softmax_of(rows, head)).exp_().mul_(-scale);
       wide_gradient.scatter_add_(1, targets.narrow(0, first, n).unsqueeze(1), scale);
       const at::Tensor gradient = wide_gradient.to(head.scalar_type());
       hidden_gradient.narrow(0, first, n).copy_(gradient.matmul(head));

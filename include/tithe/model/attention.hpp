@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/split_with_sizes.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -49,9 +50,12 @@ class AttentionPlan {
                           (path == AttentionPath::automatic && row.fed() <= longest_gathered);
       if (gather) {
         gathered.push_back(&row);
-      } else {
-        segments_.push_back(row);
+        pieces_.push_back(row.fed());
+        continue;
       }
+      segments_.push_back({row, pieces_.size()});
+      pieces_.push_back(row.prompt + (row.completions.empty() ? 0 : row.completions.front()));
+      for (std::size_t i = 1; i < row.completions.size(); ++i) pieces_.push_back(row.completions[i]);
     }
     std::vector<std::int64_t> order(static_cast<std::size_t>(rows.fed_tokens()));
     std::int64_t place = 0;
@@ -63,7 +67,7 @@ class AttentionPlan {
         place += groups_.back().length;
       }
     });
-    for (const RowExtent& row : segments_) {
+    for (const auto& [row, piece] : segments_) {
       std::iota(order.begin() + row.start, order.begin() + row.start + row.fed(), place);
       place += row.fed();
     }
@@ -85,16 +89,21 @@ class AttentionPlan {
       const at::Tensor out = attend(side_by_side(q), side_by_side(k), side_by_side(v), rows.mask, false);
       outputs.push_back(out.transpose(1, 2).reshape({rows.count * rows.length, q.size(1) * q.size(2)}));
     }
-    for (const RowExtent& row : segments_) append_segments(row, q, k, v, outputs);
+    if (!segments_.empty()) {
+      // Cut once: the gradients of all pieces are then joined once, not each spread over all tokens.
+      const Pieces pieces{q.split_with_sizes(pieces_), k.split_with_sizes(pieces_), v.split_with_sizes(pieces_)};
+      for (const Segmented& row : segments_) append_segments(row, pieces, outputs);
+    }
     const at::Tensor all = outputs.size() == 1 ? outputs.front() : at::cat(outputs);
     return order_.defined() ? all.index_select(0, order_) : all;
   }
 
  private:
-  /// Measured on two cores with heads of 8 to 64: beyond it the padded square costs more than the calls it saves.
-  static constexpr std::int64_t longest_gathered = 512;
-  /// Up to here the scores of all queries are cheap to keep.
-  static constexpr std::int64_t longest_dense = 128;
+  // Both measured by benchmarks/parts.cpp (attention), on one core with heads of 8 to 64.
+  /// Tokens that a row feeds: beyond it the padded square costs more than the calls it saves.
+  static constexpr std::int64_t longest_gathered = 150;
+  /// A prompt and its longest completion: up to here the scores of all queries fit the cache.
+  static constexpr std::int64_t longest_dense = 80;
   /// A group's padded length may exceed its shortest row's by this factor; a new group costs a few more operators.
   static constexpr double group_spread = 1.25;
   static constexpr std::int64_t group_slack = 16;
@@ -168,27 +177,31 @@ class AttentionPlan {
     groups_.push_back(std::move(group));
   }
 
+  /// A row that goes by segments: its first piece is the prompt with the first completion, each other one a completion.
+  struct Segmented {
+    RowExtent row;
+    std::size_t piece;
+  };
+  struct Pieces {
+    std::vector<at::Tensor> q, k, v;
+  };
+
   /// Prompt and first completion are one causal sequence; each further completion comes after the prompt again.
-  void append_segments(const RowExtent& row, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                       std::vector<at::Tensor>& outputs) const {
+  void append_segments(const Segmented& segmented, const Pieces& pieces, std::vector<at::Tensor>& outputs) const {
+    const auto& [row, piece] = segmented;
     const auto heads_first = [](const at::Tensor& x) { return x.unsqueeze(0).transpose(1, 2); };
-    const auto rows_again = [&](const at::Tensor& out) {
-      return out.transpose(1, 2).reshape({out.size(2), q.size(1) * q.size(2)});
+    const auto rows_again = [](const at::Tensor& out) {
+      return out.transpose(1, 2).reshape({out.size(2), out.size(1) * out.size(3)});
     };
-    const std::int64_t first = row.prompt + (row.completions.empty() ? 0 : row.completions.front());
-    const auto head = [&](const at::Tensor& x) { return heads_first(x.narrow(0, row.start, first)); };
-    outputs.push_back(rows_again(attend(head(q), head(k), head(v), std::nullopt, true)));
-    std::int64_t begin = row.start + first;
+    outputs.push_back(rows_again(attend(heads_first(pieces.q[piece]), heads_first(pieces.k[piece]),
+                                        heads_first(pieces.v[piece]), std::nullopt, true)));
     for (std::size_t i = 1; i < row.completions.size(); ++i) {
-      const std::int64_t length = row.completions[i];
-      if (length == 0) continue;
-      const auto after_prompt = [&](const at::Tensor& x) {
-        return heads_first(at::cat({x.narrow(0, row.start, row.prompt), x.narrow(0, begin, length)}));
+      if (row.completions[i] == 0) continue;
+      const auto after_prompt = [&](const std::vector<at::Tensor>& of) {
+        return heads_first(at::cat({of[piece].narrow(0, 0, row.prompt), of[piece + i]}));
       };
-      const at::Tensor queries = heads_first(q.narrow(0, begin, length));
-      outputs.push_back(
-          rows_again(attend(queries, after_prompt(k), after_prompt(v), tail_mask(row.prompt, length), false)));
-      begin += length;
+      outputs.push_back(rows_again(attend(heads_first(pieces.q[piece + i]), after_prompt(pieces.k), after_prompt(pieces.v),
+                                          tail_mask(row.prompt, row.completions[i]), false)));
     }
   }
 
@@ -202,7 +215,8 @@ class AttentionPlan {
   at::ScalarType dtype_;
   std::vector<detail::DenseBatch> dense_;  ///< of all rows, or of none
   std::vector<Group> groups_;
-  std::vector<RowExtent> segments_;
+  std::vector<Segmented> segments_;
+  std::vector<std::int64_t> pieces_;  ///< lengths of what all tokens are cut into, if there are segments
   at::Tensor order_;  ///< [T]: where each packed token's output stands among the calls' outputs; undefined if in order
 };
 
