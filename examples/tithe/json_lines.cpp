@@ -140,10 +140,10 @@ std::optional<std::string> LineReader::next_text(const std::string& who) {
   begin_ = scanned_;
   if (text) return text;
   ++index_;
-  throw tithe::DataError{{who, "lines of at most " + std::to_string(longest_line >> 20) + " MiB",
-                          is_whole ? std::to_string(length) + " bytes" : "a longer one",
-                          "Write one object a line"},
-                         tithe::Location{.file = name_, .line = line_}};
+  throw tithe::DataError{
+      {who, "lines of at most " + std::to_string(longest_line >> 20) + " MiB",
+       is_whole ? std::to_string(length) + " bytes" : "a longer one", "Write one object a line"},
+      tithe::Location{.file = name_, .line = line_}};
 }
 
 std::optional<InputLine> LineReader::next(const std::string& who) {

@@ -162,11 +162,10 @@ void require_same_run(const TrainSettings& settings, const std::filesystem::path
   const auto value = [&](const tithe::Json& json) {
     return json.contains(place) ? json.at(place).dump() : std::string{"nothing"};
   };
-  throw tithe::FileError{
-      {"tithe train", "the settings of the finished run",
-       value(now) + " instead of " + value(then) + " for " + place.to_string().substr(1),
-       "Give --resume with its settings, --force to replace it, or another --out"},
-      where};
+  throw tithe::FileError{{"tithe train", "the settings of the finished run",
+                          value(now) + " instead of " + value(then) + " for " + place.to_string().substr(1),
+                          "Give --resume with its settings, --force to replace it, or another --out"},
+                         where};
 }
 
 /// The held-out examples that the pipeline could not score: it encodes them in this way too.
@@ -175,8 +174,7 @@ tithe::RecordJson left_out_json(const tithe::RunOptions& run, const tithe::Pretr
       .max_length = run.max_length > tithe::Tokens{} ? run.max_length : pretrained.positions(),
       .too_long = run.too_long,
       .keep_degenerate = run.keep_degenerate};
-  return tithe::left_out_json(
-      tithe::encode_held_out(run.held_out, pretrained.encoding(), limits).left_out);
+  return tithe::left_out_json(tithe::encode_held_out(run.held_out, pretrained.encoding(), limits).left_out);
 }
 
 tithe::RecordJson memory_json(const MemoryUse& after_load, const MemoryUse& at_end) {

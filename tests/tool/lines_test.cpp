@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -104,6 +105,14 @@ CATCH_TEST_CASE("tithe generate: greedy, sampled, stopped", "[tool]") {
   const auto alone = generate({"--seed", "3", "--batch-size", "1"}, 4);
   for (std::size_t i = 0; i < 4; ++i) CATCH_CHECK(sampled[i]["completion_ids"] == alone[i]["completion_ids"]);
 
+  // Also behind a line that cannot be answered.
+  const std::string gap = "{\"prompt\": \"ab\"}\nbad\n\n{\"prompt\": \"ab\"}\n";
+  const Ended kept =
+      run({"generate", "--model", model, "--max-new-tokens", "12", "--seed", "3", "--keep-going"}, gap);
+  CATCH_REQUIRE(kept.lines().size() == 3);
+  CATCH_CHECK(kept.lines()[0]["completion_ids"] == sampled[0]["completion_ids"]);
+  CATCH_CHECK(kept.lines()[2]["completion_ids"] == sampled[2]["completion_ids"]);
+
   // What was generated scores as it was reported, with any temperature.
   const Json hot = generate({"--temperature", "2", "--top-p", "0.9"}, 1).front();
   CATCH_CHECK(hot["completion_ids"].size() == hot["logprobs"].size());
@@ -198,6 +207,32 @@ CATCH_TEST_CASE("Lines go through files, and an answer does not wait for the inp
   ::close(questions[1]);
   CATCH_CHECK(wait_for(process) == 0);
   ::close(answers[0]);
+}
+
+CATCH_TEST_CASE("Streams that are closed or full end the program, and a line has a limit", "[tool]") {
+  const Scratch scratch;
+  const std::string model = make_tiny_model(scratch / "model");
+  const std::string command = std::string{TITHE_PROGRAM} + " tokenize --model " + model;
+  const auto shell = [&](const std::string& text) {
+    const int status = std::system(text.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  };
+  const std::string ask = "echo '{\"text\": \"a\"}' | ";
+  CATCH_CHECK(shell(command + " <&- 2>/dev/null") == 1);
+  CATCH_CHECK(shell(ask + command + " >&- 2>/dev/null") == 1);
+  CATCH_CHECK(shell(ask + command + " 2>&- >/dev/null") == 0);
+  CATCH_CHECK(shell(std::string{TITHE_PROGRAM} + " --help >/dev/full 2>/dev/null") == 1);
+  CATCH_CHECK(shell(std::string{TITHE_PROGRAM} + " --help >/dev/null") == 0);
+
+  const std::string in = (scratch / "long.jsonl").string();
+  const std::string good = "{\"text\": \"a\"}\n";
+  write_file(in, good + std::string((std::size_t{64} << 20) + 1, 'x') + '\n' + good);
+  const Ended ended = run({"tokenize", "--model", model, "-i", in, "--keep-going"});
+  CATCH_CHECK(ended.code == 1);
+  CATCH_REQUIRE(ended.lines().size() == 3);
+  CATCH_CHECK(contains(ended.lines()[1]["error"].get<std::string>(), "long.jsonl:2: "));
+  CATCH_CHECK(contains(ended.lines()[1]["error"].get<std::string>(), "64 MiB"));
+  CATCH_CHECK(ended.lines()[2] == ended.lines()[0]);
 }
 
 CATCH_TEST_CASE("A signal ends a program that waits for input", "[tool]") {

@@ -1,5 +1,6 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -145,6 +146,20 @@ CATCH_TEST_CASE("tithe train writes metrics, findings, a record and a model", "[
               content_of(Path{place.model} / "tokenizer.json"));
 }
 
+CATCH_TEST_CASE("tithe train: a path that is not UTF-8, and held-out examples that no figure counts",
+                "[tool]") {
+  const Workplace place;
+  const std::string file = place.out("caf\xE9.jsonl");
+  write_file(file, content_of(place.demonstrations));
+  succeed({"train", "--model", place.model, "--demonstrations", file, "--budget", "2", "--sft-fraction", "1",
+           "--eval", file, "--out", place.out("run")});
+  const Json record = record_of(place.out("run"));
+  CATCH_CHECK(contains(record["settings"]["demonstrations"][0].get<std::string>(), "caf\xEF\xBF\xBD.jsonl"));
+  CATCH_REQUIRE(record["held_out"]["left_out"].size() == 1);
+  CATCH_CHECK(record["held_out"]["left_out"][0]["line"] == 31);
+  CATCH_CHECK(contains(record["held_out"]["left_out"][0]["reason"].get<std::string>(), "exceed"));
+}
+
 CATCH_TEST_CASE("tithe train: KTO, one stage alone, money, ids", "[tool]") {
   const Workplace place;
   auto kto = place.train("kto", {"--loss", "kto", "--order", "file", "--undesirable-weight", "2"});
@@ -270,6 +285,14 @@ CATCH_TEST_CASE("tithe train refuses what cannot be meant before it trains", "[t
   CATCH_CHECK(contains(again.err, "--resume"));
   CATCH_CHECK(weights_of(place.out("run")) == weights);
   succeed(place.train("run", {"--resume"}));  // finished: nothing to do
+  for (const auto& [flag, value, difference] :
+       {std::array<std::string, 3>{"--beta", "0.2", "0.2 instead of 0.1 for beta"},
+        {"--seed", "5", "5 instead of 0 for seed"},
+        {"--sft-epochs", "2", "2 instead of 1 for sft/epochs"}}) {
+    const Ended other = run(place.train("run", {"--resume", flag, value}));
+    CATCH_CHECK(other.code == 1);
+    CATCH_CHECK(contains(other.err, difference));
+  }
   CATCH_CHECK(weights_of(place.out("run")) == weights);
   succeed(place.train("run", {"--seed", "5", "--force"}));
   CATCH_CHECK(weights_of(place.out("run")) != weights);
