@@ -38,14 +38,20 @@ std::pair<std::uintmax_t, std::int64_t> front_of(const std::filesystem::path& pa
 }  // namespace
 
 RunFolder::~RunFolder() {
-  if (metrics_file_ >= 0) ::close(metrics_file_);
+  if (metrics_file_ >= 0) {
+    ::close(metrics_file_);
+    return;
+  }
+  // The run was refused before it began: the checkpoints' folder, if it is empty, was made for nothing.
+  std::error_code ignored;
+  if (std::filesystem::remove(checkpoint(), ignored)) std::filesystem::remove(folder_, ignored);
 }
 
 bool RunFolder::is_used() const {
-  for (const auto& path : {metrics(), findings(), record(), model(), checkpoint()}) {
+  for (const auto& path : {metrics(), findings(), record(), model()}) {
     if (std::filesystem::exists(path)) return true;
   }
-  return false;
+  return std::filesystem::exists(checkpoint()) && !std::filesystem::is_empty(checkpoint());
 }
 
 std::optional<SavedPlace> RunFolder::saved() const {
