@@ -52,9 +52,10 @@ inline Case miniature(std::size_t problems = 320) {
   Case made{tithe::Decoder::initialize(miniature::decoder_config(), scales, tithe::Seed{1}), {}, 16};
   tithe::SplitMix64 random{tithe::Seed{3}};
   for (const miniature::Problem& problem : miniature::distinct_problems(problems, false, tithe::Seed{3})) {
-    made.pairs.push_back({.prompt = miniature::prompt_of(problem),
-                          .completions = {miniature::worked(problem, 0, random), miniature::worked(problem, 0.5, random)},
-                          .desirable = made.pairs.size() % 2 == 0});
+    made.pairs.push_back(
+        {.prompt = miniature::prompt_of(problem),
+         .completions = {miniature::worked(problem, 0, random), miniature::worked(problem, 0.5, random)},
+         .desirable = made.pairs.size() % 2 == 0});
   }
   return made;
 }

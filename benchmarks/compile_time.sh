@@ -12,7 +12,7 @@ trap 'rm -rf "$folder"' EXIT
 
 measure() {  # name
   best=
-  for _ in 1 2 3; do
+  for _ in $(seq "${REPEATS:-3}"); do
     start=$(awk '{print $16}' /proc/$$/stat)  # user time of children that were waited for, in ticks
     "$compiler" -std=c++20 -O2 "@$flags" -c "$folder/$1.cpp" -o "$folder/$1.o"
     ticks=$(($(awk '{print $16}' /proc/$$/stat) - start))

@@ -50,7 +50,8 @@ void packing(benchmark::State& state) {
     tokens += packed.fed_tokens();
     benchmark::DoNotOptimize(packed.tokens.const_data_ptr<std::int64_t>());
   }
-  state.counters["tokens_per_second"] = benchmark::Counter(static_cast<double>(tokens), benchmark::Counter::kIsRate);
+  state.counters["tokens_per_second"] =
+      benchmark::Counter(static_cast<double>(tokens), benchmark::Counter::kIsRate);
 }
 BENCHMARK(packing)->Arg(16)->Arg(320);
 
@@ -58,10 +59,12 @@ BENCHMARK(packing)->Arg(16)->Arg(320);
 void attention(benchmark::State& state) {
   at::set_num_threads(1);
   const auto path = static_cast<tithe::AttentionPath>(state.range(0));
-  const auto prompt = static_cast<std::size_t>(state.range(2)), completion = static_cast<std::size_t>(state.range(3));
+  const auto prompt = static_cast<std::size_t>(state.range(2)),
+             completion = static_cast<std::size_t>(state.range(3));
   const std::int64_t heads = state.range(4), d = state.range(5);
-  const tithe::Row row{.prompt = tithe::TokenIds(prompt, 1),
-                       .completions = {tithe::TokenIds(completion + 1, 1), tithe::TokenIds(completion + 1, 1)}};
+  const tithe::Row row{
+      .prompt = tithe::TokenIds(prompt, 1),
+      .completions = {tithe::TokenIds(completion + 1, 1), tithe::TokenIds(completion + 1, 1)}};
   const tithe::PackedRows rows = tithe::pack(tithe::Rows(static_cast<std::size_t>(state.range(1)), row));
   const auto random = [&] { return at::randn({rows.fed_tokens(), heads, d}).requires_grad_(); };
   const at::Tensor q = random(), k = random(), v = random();
@@ -74,17 +77,26 @@ void attention(benchmark::State& state) {
 BENCHMARK(attention)
     ->ArgNames({"path", "rows", "prompt", "completion", "heads", "head_dim"})
     ->Apply([](benchmark::internal::Benchmark* all) {
-      for (const auto path : {tithe::AttentionPath::dense, tithe::AttentionPath::gathered, tithe::AttentionPath::segmented}) {
-        for (const auto& [n, p, c, h, d] : {std::array<std::int64_t, 5>{16, 7, 23, 2, 32}, {16, 30, 40, 2, 32},
-                                            {8, 60, 30, 8, 8}, {8, 64, 64, 8, 8}, {8, 64, 64, 8, 64},
-                                            {8, 143, 150, 8, 8}, {4, 128, 128, 8, 64}}) {
+      for (const auto path :
+           {tithe::AttentionPath::dense, tithe::AttentionPath::gathered, tithe::AttentionPath::segmented}) {
+        for (const auto& [n, p, c, h, d] : {std::array<std::int64_t, 5>{16, 7, 23, 2, 32},
+                                            {16, 30, 40, 2, 32},
+                                            {8, 60, 30, 8, 8},
+                                            {8, 64, 64, 8, 8},
+                                            {8, 64, 64, 8, 64},
+                                            {8, 143, 150, 8, 8},
+                                            {4, 128, 128, 8, 64}}) {
           all->Args({static_cast<std::int64_t>(path), n, p, c, h, d});
         }
       }
     })
     ->Unit(benchmark::kMillisecond);
 
-enum Way : std::int64_t { plain, trained_head, frozen_head };
+enum Way : std::int64_t {
+  plain,
+  trained_head,
+  frozen_head
+};
 
 /// Log-probabilities of n targets and the gradient of their sum. The plain way stores all logits for autograd.
 void logprobs(benchmark::State& state) {

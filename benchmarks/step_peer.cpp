@@ -40,7 +40,8 @@ void write(const std::filesystem::path& folder, const bench::Case& given) {
   for (const tithe::Row& row : given.pairs) {
     rows.push_back({{"prompt", row.prompt}, {"completions", row.completions}, {"desirable", row.desirable}});
   }
-  const json setting{{"batch_size", given.batch_size}, {"beta", 0.1}, {"learning_rate", bench::learning_rate}};
+  const json setting{
+      {"batch_size", given.batch_size}, {"beta", 0.1}, {"learning_rate", bench::learning_rate}};
   std::ofstream{folder / "rows.json"} << json{{"rows", rows}, {"setting", setting}};
 }
 
@@ -50,22 +51,28 @@ json run(const bench::Case& given, const std::string& loss, std::int64_t steps) 
   tithe::StageOptions options = given.options();
   options.order = tithe::Order::file;
   options.epochs = 1;
-  const tithe::StageHooks hooks{.on_step = [&](const tithe::StepRecord& s) { losses.push_back(s.at("loss")); }};
+  const tithe::StageHooks hooks{
+      .on_step = [&](const tithe::StepRecord& s) { losses.push_back(s.at("loss")); }};
   const auto train = [&](const auto& objective, const tithe::Rows& all) {
     tithe::Rows rows;
-    const std::size_t n = all.size() / static_cast<std::size_t>(given.batch_size) *
-                          static_cast<std::size_t>(given.batch_size);
-    for (std::size_t i = 0; i < static_cast<std::size_t>(steps * given.batch_size); ++i) rows.push_back(all[i % n]);
+    const std::size_t n =
+        all.size() / static_cast<std::size_t>(given.batch_size) * static_cast<std::size_t>(given.batch_size);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(steps * given.batch_size); ++i)
+      rows.push_back(all[i % n]);
     const auto wall = std::chrono::steady_clock::now();
     const double cpu = processor_seconds();
     tithe::train_stage(model, objective, rows, options, hooks);
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - wall;
     const double n_steps = static_cast<double>(steps);
-    return json{{"wall", taken.count() / n_steps}, {"cpu", (processor_seconds() - cpu) / n_steps}, {"losses", losses}};
+    return json{{"wall", taken.count() / n_steps},
+                {"cpu", (processor_seconds() - cpu) / n_steps},
+                {"losses", losses}};
   };
-  if (loss == "sft") return train(tithe::SupervisedObjective<tithe::CrossEntropy>{}, bench::first_only(given.pairs));
+  if (loss == "sft")
+    return train(tithe::SupervisedObjective<tithe::CrossEntropy>{}, bench::first_only(given.pairs));
   if (loss == "kto") {
-    return train(tithe::PreferenceObjective{tithe::Kto<>{}, model.frozen_copy()}, bench::first_only(given.pairs));
+    return train(tithe::PreferenceObjective{tithe::Kto<>{}, model.frozen_copy()},
+                 bench::first_only(given.pairs));
   }
   return train(tithe::PreferenceObjective{tithe::Dpo<>{}, model.frozen_copy()}, given.pairs);
 }

@@ -25,7 +25,10 @@
 
 namespace {
 
-enum Model : std::int64_t { miniature, stories };
+enum Model : std::int64_t {
+  miniature,
+  stories
+};
 
 /// The case of a model, or a skip where its data are missing.
 std::optional<bench::Case> case_of(benchmark::State& state) {
@@ -52,7 +55,8 @@ void steps(benchmark::State& state, MakeObjective make, bool pairs) {
   double tokens = 0;
   for (auto _ : state) {
     if (first + size > rows.size()) first = 0;
-    const auto report = tithe::train_stage(model, objective, std::span{rows}.subspan(first, size), given->options());
+    const auto report =
+        tithe::train_stage(model, objective, std::span{rows}.subspan(first, size), given->options());
     tokens += static_cast<double>(report.tokens.value());
     first += size;
   }
@@ -63,16 +67,19 @@ void sft_step(benchmark::State& state) {
   steps(state, [](const auto&) { return tithe::SupervisedObjective<tithe::CrossEntropy>{}; }, false);
 }
 void dpo_step(benchmark::State& state) {
-  steps(state, [](const auto& m) { return tithe::PreferenceObjective{tithe::Dpo<>{}, m.frozen_copy()}; }, true);
+  steps(
+      state, [](const auto& m) { return tithe::PreferenceObjective{tithe::Dpo<>{}, m.frozen_copy()}; }, true);
 }
 void kto_step(benchmark::State& state) {
-  steps(state, [](const auto& m) { return tithe::PreferenceObjective{tithe::Kto<>{}, m.frozen_copy()}; }, false);
+  steps(
+      state, [](const auto& m) { return tithe::PreferenceObjective{tithe::Kto<>{}, m.frozen_copy()}; },
+      false);
 }
-#define TITHE_STEP(name)                                  \
-  BENCHMARK(name)                                         \
-      ->ArgNames({"stories", "threads"})                  \
-      ->ArgsProduct({{miniature, stories}, {1, 2}})       \
-      ->MeasureProcessCPUTime()                           \
+#define TITHE_STEP(name)                            \
+  BENCHMARK(name)                                   \
+      ->ArgNames({"stories", "threads"})            \
+      ->ArgsProduct({{miniature, stories}, {1, 2}}) \
+      ->MeasureProcessCPUTime()                     \
       ->Unit(benchmark::kMillisecond)
 TITHE_STEP(sft_step);
 TITHE_STEP(dpo_step);
@@ -94,7 +101,8 @@ at::Tensor padded_logprobs(const tithe::Decoder& model, std::span<const tithe::R
       tokens.insert(tokens.end(), completion.begin(), completion.end() - 1);
       tokens.resize(static_cast<std::size_t>(start + length), 0);
       for (std::int64_t i = 0; i < length; ++i) positions.push_back(i);
-      for (std::int64_t i = 0; i < std::ssize(completion); ++i) predecessors.push_back(start + std::ssize(row.prompt) - 1 + i);
+      for (std::int64_t i = 0; i < std::ssize(completion); ++i)
+        predecessors.push_back(start + std::ssize(row.prompt) - 1 + i);
       targets.insert(targets.end(), completion.begin(), completion.end());
     }
   }
@@ -107,8 +115,8 @@ at::Tensor padded_logprobs(const tithe::Decoder& model, std::span<const tithe::R
         .transpose(1, 2)
         .reshape({count * length, q.size(1) * q.size(2)});
   };
-  const at::Tensor hidden =
-      model.forward(at::tensor(tokens, at::kLong), at::tensor(positions, at::kLong), attend, at::tensor(predecessors, at::kLong));
+  const at::Tensor hidden = model.forward(at::tensor(tokens, at::kLong), at::tensor(positions, at::kLong),
+                                          attend, at::tensor(predecessors, at::kLong));
   return tithe::head_logprobs(hidden, model.head(), at::tensor(targets, at::kLong));
 }
 
@@ -123,8 +131,11 @@ void pairs(benchmark::State& state) {
   for (auto _ : state) {
     if (first + size > given->pairs.size()) first = 0;
     const auto rows = std::span{given->pairs}.subspan(first, size);
-    (padded ? padded_logprobs(given->model, rows) : tithe::token_logprobs(given->model, tithe::pack(rows))).sum().backward();
-    for (const tithe::NamedTensor& leaf : given->model.parameters()) leaf.tensor.mutable_grad() = at::Tensor{};
+    (padded ? padded_logprobs(given->model, rows) : tithe::token_logprobs(given->model, tithe::pack(rows)))
+        .sum()
+        .backward();
+    for (const tithe::NamedTensor& leaf : given->model.parameters())
+      leaf.tensor.mutable_grad() = at::Tensor{};
     first += size;
   }
 }
@@ -140,7 +151,8 @@ void generation(benchmark::State& state) {
   at::set_num_threads(1);
   const auto side_by_side = static_cast<std::size_t>(state.range(1));
   std::vector<tithe::TokenIds> prompts;
-  for (std::size_t i = 0; i < side_by_side; ++i) prompts.push_back(given->pairs[i % given->pairs.size()].prompt);
+  for (std::size_t i = 0; i < side_by_side; ++i)
+    prompts.push_back(given->pairs[i % given->pairs.size()].prompt);
   const tithe::Decoder model = given->model.frozen_copy();
   double tokens = 0;
   for (auto _ : state) {

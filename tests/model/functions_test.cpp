@@ -7,8 +7,8 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/max.h>
 #include <ATen/ops/rms_norm.h>
-#include <ATen/ops/sin.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/sin.h>
 
 #include <algorithm>
 #include <cmath>
@@ -102,8 +102,10 @@ CATCH_TEST_CASE("rms_norm equals ATen's, with its gradients") {
 CATCH_TEST_CASE("gated_mlp equals its operators, with all gradients") {
   for (const std::int64_t rows : {1, 300}) {
     constexpr std::int64_t d = 12, n = 37;
-    const at::Tensor x = random_tensor({rows, d}, 3).requires_grad_(), weight = random_tensor({d}, 4).requires_grad_();
-    const at::Tensor up = random_tensor({2 * n, d}, 5).requires_grad_(), down = random_tensor({d, n}, 6).requires_grad_();
+    const at::Tensor x = random_tensor({rows, d}, 3).requires_grad_(),
+                     weight = random_tensor({d}, 4).requires_grad_();
+    const at::Tensor up = random_tensor({2 * n, d}, 5).requires_grad_(),
+                     down = random_tensor({d, n}, 6).requires_grad_();
     const auto by_operators = [&] {
       const at::Tensor wide = at::linear(at::rms_norm(x, {d}, weight, 1e-5), up);
       return x + at::linear(at::silu(wide.narrow(1, 0, n)) * wide.narrow(1, n, n), down);
@@ -111,8 +113,10 @@ CATCH_TEST_CASE("gated_mlp equals its operators, with all gradients") {
     check_equal(outcome([&] { return gated_mlp(x, {weight, 1e-5}, up, down); }, {x, weight, up, down}),
                 outcome(by_operators, {x, weight, up, down}));
   }
-  const at::Tensor x = random_tensor({3, 4}, 3).requires_grad_(), weight = random_tensor({4}, 4).requires_grad_();
-  const at::Tensor up = random_tensor({10, 4}, 5).requires_grad_(), down = random_tensor({4, 5}, 6).requires_grad_();
+  const at::Tensor x = random_tensor({3, 4}, 3).requires_grad_(),
+                   weight = random_tensor({4}, 4).requires_grad_();
+  const at::Tensor up = random_tensor({10, 4}, 5).requires_grad_(),
+                   down = random_tensor({4, 5}, 6).requires_grad_();
   check_differences([&] { return gated_mlp(x, {weight, 1e-5}, up, down); }, {x, weight, up, down});
 }
 
@@ -133,10 +137,13 @@ CATCH_TEST_CASE("attention_inputs projects, and turns queries and keys but not v
       const at::Tensor weight = random_tensor({width}, 4).requires_grad_();
       const at::Tensor projection = random_tensor({(heads + 2 * kv_heads) * d, width}, 5).requires_grad_();
       const std::optional<at::Tensor> bias =
-          with_bias ? std::optional{random_tensor({(heads + 2 * kv_heads) * d}, 6).requires_grad_()} : std::nullopt;
+          with_bias ? std::optional{random_tensor({(heads + 2 * kv_heads) * d}, 6).requires_grad_()}
+                    : std::nullopt;
       const at::Tensor angles = random_tensor({rows, d / 2}, 7);
       const Rotary rotary{angles.cos(), angles.sin()};
-      const auto parts = [&] { return attention_inputs(x, {weight, 1e-5}, projection, bias, rotary, {heads, kv_heads}); };
+      const auto parts = [&] {
+        return attention_inputs(x, {weight, 1e-5}, projection, bias, rotary, {heads, kv_heads});
+      };
       const auto whole = [&] {
         const auto [q, k, v] = parts();
         return at::cat({q, k, v}, 1);
@@ -155,7 +162,8 @@ CATCH_TEST_CASE("attention_inputs projects, and turns queries and keys but not v
       // what only queries are asked for reaches only the queries' rows of the projection
       const Outcome queries = outcome([&] { return parts().q; }, {projection});
       CATCH_CHECK(queries.gradients.front().narrow(0, 0, heads * d).abs().max().item<double>() > 0.1);
-      CATCH_CHECK(queries.gradients.front().narrow(0, heads * d, 2 * kv_heads * d).abs().max().item<double>() == 0);
+      CATCH_CHECK(
+          queries.gradients.front().narrow(0, heads * d, 2 * kv_heads * d).abs().max().item<double>() == 0);
     }
   }
 }
@@ -172,10 +180,11 @@ CATCH_TEST_CASE("what no plain loop can sweep goes by ATen's operators") {
   const Norm exact{weight, 1e-5}, rough{low(weight), 1e-5};
   // Bfloat16 rounds at 2⁻⁸ relative, and values here are below 10.
   CATCH_CHECK(gap(rms_norm(low(x), rough).to(at::kDouble), rms_norm(x, exact)) < 0.1);
-  CATCH_CHECK(gap(gated_mlp(low(x), rough, low(up), low(down)).to(at::kDouble), gated_mlp(x, exact, up, down)) < 0.1);
+  CATCH_CHECK(
+      gap(gated_mlp(low(x), rough, low(up), low(down)).to(at::kDouble), gated_mlp(x, exact, up, down)) < 0.1);
   const auto a = attention_inputs(x, exact, projection, std::nullopt, {angles.cos(), angles.sin()}, {2, 1});
-  const auto b = attention_inputs(low(x), rough, low(projection), std::nullopt, {low(angles.cos()), low(angles.sin())},
-                                  {2, 1});
+  const auto b = attention_inputs(low(x), rough, low(projection), std::nullopt,
+                                  {low(angles.cos()), low(angles.sin())}, {2, 1});
   for (const auto& [left, right] : {std::pair{a.q, b.q}, {a.k, b.k}, {a.v, b.v}}) {
     CATCH_CHECK(gap(left, right.to(at::kDouble)) < 0.1);
   }

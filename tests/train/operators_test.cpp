@@ -39,8 +39,8 @@ template <class Work>
 Names operators_of(Work work) {
   Names names;
   recorded = &names;
-  const auto handle = at::addThreadLocalCallback(
-      at::RecordFunctionCallback{record}.scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
+  const auto handle = at::addThreadLocalCallback(at::RecordFunctionCallback{record}.scopes(
+      {at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
   work();
   at::removeCallback(handle);
   recorded = nullptr;
@@ -102,9 +102,11 @@ void step_by_hand(const Decoder& model, const Decoder& start, const Rows& rows, 
     const at::Tensor chosen = 0.1 * (policy.chosen - reference_pairs.chosen);
     const at::Tensor rejected = 0.1 * (policy.rejected - reference_pairs.rejected);
     const at::Tensor margins = chosen - rejected;
-    for (const at::Tensor& figure : {chosen, rejected, margins}) static_cast<void>(figure.sum().item<double>());
+    for (const at::Tensor& figure : {chosen, rejected, margins})
+      static_cast<void>(figure.sum().item<double>());
     static_cast<void>((margins > 0).sum().item<double>());
-    for (const at::Tensor& figure : {policy.chosen, policy.rejected}) static_cast<void>(figure.sum().item<double>());
+    for (const at::Tensor& figure : {policy.chosen, policy.rejected})
+      static_cast<void>(figure.sum().item<double>());
   }
   CATCH_REQUIRE(at::isfinite(row_losses).all().item<bool>());
   loss.backward();

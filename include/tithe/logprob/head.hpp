@@ -48,7 +48,8 @@ inline at::TensorOptions wide_options(const at::Tensor& hidden) {
 
 /// Rows of logits that fit the workspace.
 inline std::int64_t chunk_rows(const at::Tensor& head, const HeadOptions& options) {
-  const std::int64_t row = head.size(0) * std::max<std::int64_t>(4, static_cast<std::int64_t>(head.element_size()));
+  const std::int64_t row =
+      head.size(0) * std::max<std::int64_t>(4, static_cast<std::int64_t>(head.element_size()));
   return std::max<std::int64_t>(1, options.workspace.value() / row);
 }
 
@@ -60,8 +61,8 @@ void for_each_chunk(std::int64_t rows, std::int64_t chunk, Use use) {
 /// With a frozen head ∂ log p/∂ hidden = head[target] − softmax · head is known in the forward pass; the backward pass
 /// only scales each row of it. Exact, two matrix products, and nothing of the vocabulary's size is kept.
 struct FrozenHead : torch::autograd::Function<FrozenHead> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden, const at::Tensor& head,
-                            const at::Tensor& targets, std::int64_t chunk) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
+                            const at::Tensor& head, const at::Tensor& targets, std::int64_t chunk) {
     at::Tensor logprobs = at::empty({hidden.size(0)}, wide_options(hidden));
     at::Tensor gradient = head.index_select(0, targets);
     for_each_chunk(hidden.size(0), chunk, [&](std::int64_t first, std::int64_t n) {
@@ -82,8 +83,8 @@ struct FrozenHead : torch::autograd::Function<FrozenHead> {
 /// A head that is trained too. The log-softmax of a single chunk is kept for the backward pass, that of several is
 /// computed again.
 struct TrainableHead : torch::autograd::Function<TrainableHead> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden, const at::Tensor& head,
-                            const at::Tensor& targets, std::int64_t chunk) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
+                            const at::Tensor& head, const at::Tensor& targets, std::int64_t chunk) {
     at::Tensor logprobs = at::empty({hidden.size(0)}, wide_options(hidden));
     at::Tensor kept;
     for_each_chunk(hidden.size(0), chunk, [&](std::int64_t first, std::int64_t n) {
@@ -103,19 +104,22 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
     const at::Tensor& head = saved[1];
     const at::Tensor& targets = saved[2];
     const at::Tensor kept = context->saved_data["kept"].toTensor();
-    context->saved_data["kept"] = at::Tensor{};  // written over below: a second backward pass computes it again
+    context->saved_data["kept"] =
+        at::Tensor{};  // written over below: a second backward pass computes it again
     at::Tensor hidden_gradient = at::empty_like(hidden);
     at::Tensor head_gradient = at::zeros_like(head);
-    for_each_chunk(hidden.size(0), context->saved_data["chunk"].toInt(), [&](std::int64_t first, std::int64_t n) {
-      const at::Tensor rows = hidden.narrow(0, first, n);
-      const at::Tensor scale = upstream[0].narrow(0, first, n).unsqueeze(1);
-      // ∂ log p/∂ logits = onehot − softmax, times what arrives from above
-      const at::Tensor wide_gradient = (kept.defined() ? kept : log_softmax_of(rows, head)).exp_().mul_(-scale);
-      wide_gradient.scatter_add_(1, targets.narrow(0, first, n).unsqueeze(1), scale);
-      const at::Tensor gradient = wide_gradient.to(head.scalar_type());
-      hidden_gradient.narrow(0, first, n).copy_(gradient.matmul(head));
-      head_gradient.addmm_(gradient.t(), rows);
-    });
+    for_each_chunk(hidden.size(0), context->saved_data["chunk"].toInt(),
+                   [&](std::int64_t first, std::int64_t n) {
+                     const at::Tensor rows = hidden.narrow(0, first, n);
+                     const at::Tensor scale = upstream[0].narrow(0, first, n).unsqueeze(1);
+                     // ∂ log p/∂ logits = onehot − softmax, times what arrives from above
+                     const at::Tensor wide_gradient =
+                         (kept.defined() ? kept : log_softmax_of(rows, head)).exp_().mul_(-scale);
+                     wide_gradient.scatter_add_(1, targets.narrow(0, first, n).unsqueeze(1), scale);
+                     const at::Tensor gradient = wide_gradient.to(head.scalar_type());
+                     hidden_gradient.narrow(0, first, n).copy_(gradient.matmul(head));
+                     head_gradient.addmm_(gradient.t(), rows);
+                   });
     return {hidden_gradient, head_gradient, {}, {}};
   }
 };

@@ -25,7 +25,7 @@ namespace tithe {
 /// How a batch's rows are attended. All ways give the same numbers.
 enum class AttentionPath : std::uint8_t {
   automatic,  ///< dense if all rows are short; else rows up to a length are gathered, longer ones go by segments
-  dense,      ///< completions side by side, each with its prompt, by plain products; on the CPU, in float32 or float64
+  dense,  ///< completions side by side, each with its prompt, by plain products; on the CPU, in float32 or float64
   gathered,   ///< rows side by side in padded groups of like length, with a mask
   segmented,  ///< a call for each completion, prompt keys and values reused, no padding
 };
@@ -72,26 +72,31 @@ class AttentionPlan {
       place += row.fed();
     }
     bool in_order = place == rows.fed_tokens();
-    for (std::size_t i = 0; in_order && i < order.size(); ++i) in_order = order[i] == static_cast<std::int64_t>(i);
+    for (std::size_t i = 0; in_order && i < order.size(); ++i)
+      in_order = order[i] == static_cast<std::int64_t>(i);
     if (!in_order) order_ = at::tensor(order, at::kLong);
   }
 
   /// q [T, heads, d], k and v [T, kv_heads, d] → [T, heads · d]. The layer does not matter here; it does where keys
   /// are cached.
-  at::Tensor operator()(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) const {
+  at::Tensor operator()(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k,
+                        const at::Tensor& v) const {
     if (!dense_.empty()) return detail::DenseAttention::apply(q, k, v, &dense_);
     std::vector<at::Tensor> outputs;
     outputs.reserve(groups_.size() + segments_.size());
     for (const Group& rows : groups_) {
       const auto side_by_side = [&](const at::Tensor& x) {
-        return x.index_select(0, rows.index).view({rows.count, rows.length, x.size(1), x.size(2)}).transpose(1, 2);
+        return x.index_select(0, rows.index)
+            .view({rows.count, rows.length, x.size(1), x.size(2)})
+            .transpose(1, 2);
       };
       const at::Tensor out = attend(side_by_side(q), side_by_side(k), side_by_side(v), rows.mask, false);
       outputs.push_back(out.transpose(1, 2).reshape({rows.count * rows.length, q.size(1) * q.size(2)}));
     }
     if (!segments_.empty()) {
       // Cut once: the gradients of all pieces are then joined once, not each spread over all tokens.
-      const Pieces pieces{q.split_with_sizes(pieces_), k.split_with_sizes(pieces_), v.split_with_sizes(pieces_)};
+      const Pieces pieces{q.split_with_sizes(pieces_), k.split_with_sizes(pieces_),
+                          v.split_with_sizes(pieces_)};
       for (const Segmented& row : segments_) append_segments(row, pieces, outputs);
     }
     const at::Tensor all = outputs.size() == 1 ? outputs.front() : at::cat(outputs);
@@ -111,8 +116,9 @@ class AttentionPlan {
   struct Group {
     std::int64_t count = 0;
     std::int64_t length = 0;
-    at::Tensor index;  ///< [count · length] int64: the packed token at each place (padding repeats a row's first)
-    at::Tensor mask;   ///< [count, 1, length, length]: 0 where a query sees a key, −∞ elsewhere
+    at::Tensor
+        index;  ///< [count · length] int64: the packed token at each place (padding repeats a row's first)
+    at::Tensor mask;  ///< [count, 1, length, length]: 0 where a query sees a key, −∞ elsewhere
   };
 
   static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -123,7 +129,8 @@ class AttentionPlan {
 
   [[nodiscard]] bool prefers_dense(const PackedRows& rows) const {
     return rows.tokens.device().is_cpu() && (dtype_ == at::kFloat || dtype_ == at::kDouble) &&
-           std::ranges::all_of(rows.extents, [](const RowExtent& row) { return longest_path(row) <= longest_dense; });
+           std::ranges::all_of(rows.extents,
+                               [](const RowExtent& row) { return longest_path(row) <= longest_dense; });
   }
   /// A row's prompt and longest completion.
   static std::int64_t longest_path(const RowExtent& row) {
@@ -133,10 +140,13 @@ class AttentionPlan {
   /// Rows of like length share a padded call.
   template <class Length, class Use>
   static void group_by_length(std::vector<const RowExtent*> rows, Length length, Use use) {
-    std::stable_sort(rows.begin(), rows.end(), [&](const auto* a, const auto* b) { return length(*a) < length(*b); });
+    std::stable_sort(rows.begin(), rows.end(),
+                     [&](const auto* a, const auto* b) { return length(*a) < length(*b); });
     for (auto first = rows.begin(); first != rows.end();) {
-      const auto longest = static_cast<std::int64_t>(static_cast<double>(length(**first)) * group_spread) + group_slack;
-      const auto last = std::find_if(first, rows.end(), [&](const auto* row) { return length(*row) > longest; });
+      const auto longest =
+          static_cast<std::int64_t>(static_cast<double>(length(**first)) * group_spread) + group_slack;
+      const auto last =
+          std::find_if(first, rows.end(), [&](const auto* row) { return length(*row) > longest; });
       use(std::vector<const RowExtent*>{first, last});
       first = last;
     }
@@ -145,8 +155,9 @@ class AttentionPlan {
   /// [rows, 1, length, length], of rows in order of their lengths.
   [[nodiscard]] at::Tensor padded_mask(const std::vector<const RowExtent*>& rows) const {
     const std::int64_t length = rows.back()->fed();
-    const at::Tensor all = at::full({std::ssize(rows), 1, length, length}, -std::numeric_limits<double>::infinity(),
-                                    at::TensorOptions{}.dtype(at::kFloat));
+    const at::Tensor all =
+        at::full({std::ssize(rows), 1, length, length}, -std::numeric_limits<double>::infinity(),
+                 at::TensorOptions{}.dtype(at::kFloat));
     auto* mask = all.mutable_data_ptr<float>();
     for (const RowExtent* row : rows) {
       const auto see = [&](std::int64_t query, std::int64_t first, std::int64_t last) {
@@ -168,7 +179,8 @@ class AttentionPlan {
   }
 
   void add_group(const std::vector<const RowExtent*>& rows) {
-    Group group{.count = std::ssize(rows), .length = rows.back()->fed(), .index = {}, .mask = padded_mask(rows)};
+    Group group{
+        .count = std::ssize(rows), .length = rows.back()->fed(), .index = {}, .mask = padded_mask(rows)};
     group.index = at::empty({group.count * group.length}, at::kLong);
     auto* index = group.index.mutable_data_ptr<std::int64_t>();
     for (const RowExtent* row : rows) {
@@ -187,7 +199,8 @@ class AttentionPlan {
   };
 
   /// Prompt and first completion are one causal sequence; each further completion comes after the prompt again.
-  void append_segments(const Segmented& segmented, const Pieces& pieces, std::vector<at::Tensor>& outputs) const {
+  void append_segments(const Segmented& segmented, const Pieces& pieces,
+                       std::vector<at::Tensor>& outputs) const {
     const auto& [row, piece] = segmented;
     const auto heads_first = [](const at::Tensor& x) { return x.unsqueeze(0).transpose(1, 2); };
     const auto rows_again = [](const at::Tensor& out) {
@@ -200,8 +213,9 @@ class AttentionPlan {
       const auto after_prompt = [&](const std::vector<at::Tensor>& of) {
         return heads_first(at::cat({of[piece].narrow(0, 0, row.prompt), of[piece + i]}));
       };
-      outputs.push_back(rows_again(attend(heads_first(pieces.q[piece + i]), after_prompt(pieces.k), after_prompt(pieces.v),
-                                          tail_mask(row.prompt, row.completions[i]), false)));
+      outputs.push_back(
+          rows_again(attend(heads_first(pieces.q[piece + i]), after_prompt(pieces.k), after_prompt(pieces.v),
+                            tail_mask(row.prompt, row.completions[i]), false)));
     }
   }
 
@@ -217,7 +231,8 @@ class AttentionPlan {
   std::vector<Group> groups_;
   std::vector<Segmented> segments_;
   std::vector<std::int64_t> pieces_;  ///< lengths of what all tokens are cut into, if there are segments
-  at::Tensor order_;  ///< [T]: where each packed token's output stands among the calls' outputs; undefined if in order
+  at::Tensor
+      order_;  ///< [T]: where each packed token's output stands among the calls' outputs; undefined if in order
 };
 
 }  // namespace tithe

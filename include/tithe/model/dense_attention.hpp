@@ -40,7 +40,8 @@ struct DenseBatch {
   at::Tensor mask;   ///< [length, length]: 0 where a query sees a key, −∞ elsewhere
 };
 
-inline DenseBatch unroll(const std::vector<const RowExtent*>& rows, std::int64_t length, at::ScalarType dtype) {
+inline DenseBatch unroll(const std::vector<const RowExtent*>& rows, std::int64_t length,
+                         at::ScalarType dtype) {
   std::vector<std::int64_t> query, key, first{0};
   for (const RowExtent* row : rows) {
     std::int64_t begin = row->start + row->prompt;
@@ -56,9 +57,13 @@ inline DenseBatch unroll(const std::vector<const RowExtent*>& rows, std::int64_t
     }
     first.push_back(std::ssize(key) / length);
   }
-  const auto table = [&](const std::vector<std::int64_t>& of) { return at::tensor(of, at::kLong).view({-1, length}); };
-  return {table(query), table(key), at::tensor(first, at::kLong),
-          at::full({length, length}, -std::numeric_limits<double>::infinity(), at::TensorOptions{}.dtype(dtype)).triu(1)};
+  const auto table = [&](const std::vector<std::int64_t>& of) {
+    return at::tensor(of, at::kLong).view({-1, length});
+  };
+  return {
+      table(query), table(key), at::tensor(first, at::kLong),
+      at::full({length, length}, -std::numeric_limits<double>::infinity(), at::TensorOptions{}.dtype(dtype))
+          .triu(1)};
 }
 
 /// Calls `use(place, head, slot)` for every head of every place; slots count [sequences, heads, length]. A row's
@@ -124,8 +129,9 @@ inline void to_packed(const DenseBatch& batch, const at::Tensor& x, const at::Te
 ///
 /// The query heads that share a head of keys stand below each other, so that no key is copied.
 struct DenseAttention : torch::autograd::Function<DenseAttention> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v, const std::vector<DenseBatch>* batches) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& q,
+                            const at::Tensor& k, const at::Tensor& v,
+                            const std::vector<DenseBatch>* batches) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const std::int64_t heads = q.size(1), d = q.size(2), group = heads / k.size(1);
     at::Tensor out = at::empty({q.size(0), heads, d}, q.options());
@@ -160,11 +166,13 @@ struct DenseAttention : torch::autograd::Function<DenseAttention> {
     const at::Tensor dq = empty(heads), dk = empty(heads / group), dv = empty(heads / group);
     for (std::size_t i = 0; i < kept.size(); i += 7) {
       const DenseBatch batch{kept[i], kept[i + 1], kept[i + 2], {}};
-      const at::Tensor &queries = kept[i + 3], &keys = kept[i + 4], &values = kept[i + 5], &weights = kept[i + 6];
+      const at::Tensor &queries = kept[i + 3], &keys = kept[i + 4], &values = kept[i + 5],
+                       &weights = kept[i + 6];
       const at::Tensor dout = to_sequences(batch, batch.query, above).view_as(queries);
       to_packed(batch, weights.transpose(1, 2).bmm(dout), dv, true);
       const at::Tensor dscores =
-          at::_softmax_backward_data(dout.bmm(values.transpose(1, 2)), weights, 2, weights.scalar_type()).mul_(scale(d));
+          at::_softmax_backward_data(dout.bmm(values.transpose(1, 2)), weights, 2, weights.scalar_type())
+              .mul_(scale(d));
       to_packed(batch, dscores.bmm(keys), dq, false);
       to_packed(batch, dscores.transpose(1, 2).bmm(queries), dk, true);
     }

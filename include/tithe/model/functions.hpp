@@ -58,7 +58,8 @@ using torch::autograd::variable_list;
 
 /// x [T, d] normalised.
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            double epsilon) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     auto [y, scale] = norm_forward(x, weight, epsilon);
     context->save_for_backward({x, weight, scale});
@@ -74,8 +75,8 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
 
 /// x + swiglu(norm(x) · upᵀ) · downᵀ, with up [2n, d] and down [d, n].
 struct GatedMlp : torch::autograd::Function<GatedMlp> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double epsilon,
-                            const at::Tensor& up, const at::Tensor& down) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            double epsilon, const at::Tensor& up, const at::Tensor& down) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto [normal, scale] = norm_forward(x, weight, epsilon);
     const at::Tensor wide = at::mm(normal, up.t());
@@ -91,15 +92,19 @@ struct GatedMlp : torch::autograd::Function<GatedMlp> {
     const at::Tensor dy = upstream[0].contiguous();
     const at::Tensor dwide = swiglu_backward(dy.mm(down), wide, sigma);
     auto [dx, dweight] = norm_backward(dwide.mm(up), x, weight, scale);
-    return {dx.add_(dy), dweight, {}, up.requires_grad() ? dwide.t().mm(normal) : at::Tensor{},
+    return {dx.add_(dy),
+            dweight,
+            {},
+            up.requires_grad() ? dwide.t().mm(normal) : at::Tensor{},
             down.requires_grad() ? dy.t().mm(gated) : at::Tensor{}};
   }
 };
 
 /// norm(x) · projectionᵀ + bias, divided into heads, queries and keys turned by their positions.
 struct AttentionProjection : torch::autograd::Function<AttentionProjection> {
-  static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double epsilon,
-                               const at::Tensor& projection, const std::optional<at::Tensor>& bias, const Rotary& rotary,
+  static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                               double epsilon, const at::Tensor& projection,
+                               const std::optional<at::Tensor>& bias, const Rotary& rotary,
                                const HeadCounts& counts) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto [normal, scale] = norm_forward(x, weight, epsilon);
@@ -112,13 +117,16 @@ struct AttentionProjection : torch::autograd::Function<AttentionProjection> {
     context->saved_data["cosine"] = rotary.cosine;
     context->saved_data["sine"] = rotary.sine;
     context->saved_data["has_bias"] = bias.has_value();
-    return {out.narrow(1, 0, heads), out.narrow(1, heads, kv_heads), out.narrow(1, heads + kv_heads, kv_heads)};
+    return {out.narrow(1, 0, heads), out.narrow(1, heads, kv_heads),
+            out.narrow(1, heads + kv_heads, kv_heads)};
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto saved = context->get_saved_variables();
-    const at::Tensor &x = saved[0], &weight = saved[1], &projection = saved[2], &normal = saved[3], &scale = saved[4];
-    const at::Tensor cosine = context->saved_data["cosine"].toTensor(), sine = context->saved_data["sine"].toTensor();
+    const at::Tensor &x = saved[0], &weight = saved[1], &projection = saved[2], &normal = saved[3],
+                     &scale = saved[4];
+    const at::Tensor cosine = context->saved_data["cosine"].toTensor(),
+                     sine = context->saved_data["sine"].toTensor();
     const std::int64_t rows = x.size(0), heads = upstream[0].size(1), kv_heads = upstream[1].size(1);
     const at::Tensor dqkv = at::empty({rows, heads + 2 * kv_heads, upstream[0].size(2)}, x.options());
     rotate(upstream[0].contiguous(), dqkv, 0, heads, cosine, sine, -1);
@@ -126,8 +134,13 @@ struct AttentionProjection : torch::autograd::Function<AttentionProjection> {
     rotate(upstream[2].contiguous(), dqkv, heads + kv_heads, 0, cosine, sine, -1);
     const at::Tensor above = dqkv.view({rows, -1});
     auto [dx, dweight] = norm_backward(above.mm(projection), x, weight, scale);
-    return {dx, dweight, {}, projection.requires_grad() ? above.t().mm(normal) : at::Tensor{},
-            context->saved_data["has_bias"].toBool() ? above.sum(0) : at::Tensor{}, {}, {}};
+    return {dx,
+            dweight,
+            {},
+            projection.requires_grad() ? above.t().mm(normal) : at::Tensor{},
+            context->saved_data["has_bias"].toBool() ? above.sum(0) : at::Tensor{},
+            {},
+            {}};
   }
 };
 
@@ -141,7 +154,8 @@ inline at::Tensor rms_norm(const at::Tensor& x, const Norm& norm) {
 
 /// A layer's second half: x + down(silu(gate) · value) with gate and value the halves of up(norm(x)) (Shazeer 2020).
 /// x [T, d], up [2n, d], down [d, n].
-inline at::Tensor gated_mlp(const at::Tensor& x, const Norm& norm, const at::Tensor& up, const at::Tensor& down) {
+inline at::Tensor gated_mlp(const at::Tensor& x, const Norm& norm, const at::Tensor& up,
+                            const at::Tensor& down) {
   if (detail::is_sweepable(x, norm.weight, up, down)) {
     return detail::GatedMlp::apply(x, norm.weight, norm.epsilon, up, down);
   }
@@ -168,7 +182,8 @@ inline AttentionInputs attention_inputs(const at::Tensor& x, const Norm& norm, c
   const at::Tensor c = rotary.cosine.unsqueeze(1), s = rotary.sine.unsqueeze(1);
   const at::Tensor a = qk.narrow(2, 0, half), b = qk.narrow(2, half, half);
   const at::Tensor turned = at::cat({at::addcmul(a * c, b, s, -1), at::addcmul(b * c, a, s)}, 2);
-  return {turned.narrow(1, 0, heads), turned.narrow(1, heads, kv_heads), qkv.narrow(1, heads + kv_heads, kv_heads)};
+  return {turned.narrow(1, 0, heads), turned.narrow(1, heads, kv_heads),
+          qkv.narrow(1, heads + kv_heads, kv_heads)};
 }
 
 }  // namespace tithe

@@ -47,11 +47,12 @@ inline std::int64_t rows_per_thread(std::int64_t row_size) {
   return std::max<std::int64_t>(1, 32'768 / std::max<std::int64_t>(1, row_size));
 }
 
-// A body that is compiled once for any processor and once for those of the last ten years. 
+// A body that is compiled once for any processor and once for those of the last ten years.
 #if defined(__x86_64__) && defined(__GNUC__)
 #define TITHE_ALWAYS_INLINE __attribute__((always_inline))
 template <class Work>
-__attribute__((target("avx2,fma"))) void run_with_avx2(const Work& work, std::int64_t first, std::int64_t last) {
+__attribute__((target("avx2,fma"))) void run_with_avx2(const Work& work, std::int64_t first,
+                                                       std::int64_t last) {
   work(first, last);
 }
 inline bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
@@ -97,7 +98,8 @@ TITHE_ALWAYS_INLINE inline T dot(const T* a, const T* b, std::int64_t n) {
 }
 
 /// y = x r w with r = (mean of x² + ε)^(−½) (Zhang & Sennrich 2019). x [T, d], w [d] → y and r [T].
-inline std::pair<at::Tensor, at::Tensor> norm_forward(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+inline std::pair<at::Tensor, at::Tensor> norm_forward(const at::Tensor& x, const at::Tensor& weight,
+                                                      double epsilon) {
   const std::int64_t rows = x.size(0), d = x.size(1);
   at::Tensor y = at::empty_like(x);
   at::Tensor scale = at::empty({rows}, x.options());
@@ -226,17 +228,18 @@ inline void rotate(const at::Tensor& from, const at::Tensor& to, std::int64_t fi
     T* const out = to.mutable_data_ptr<T>() + first_head * d;
     const T* const c = cosine.const_data_ptr<T>();
     const T* const s = sine.const_data_ptr<T>();
-    sweep(from.size(0), rows_per_thread(heads * d), [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
-      for (std::int64_t row = first; row < last; ++row) {
-        const T* const a = in + row * from_row;
-        T* const b = out + row * to_row;
-        for (std::int64_t x = 0; x < turned * d; x += d) {
-          rotate_head(a + x, a + x + half, c + row * half, s + row * half, b + x, b + x + half, half,
-                      static_cast<T>(direction));
-        }
-        std::copy(a + turned * d, a + heads * d, b + turned * d);
-      }
-    });
+    sweep(from.size(0), rows_per_thread(heads * d),
+          [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
+            for (std::int64_t row = first; row < last; ++row) {
+              const T* const a = in + row * from_row;
+              T* const b = out + row * to_row;
+              for (std::int64_t x = 0; x < turned * d; x += d) {
+                rotate_head(a + x, a + x + half, c + row * half, s + row * half, b + x, b + x + half, half,
+                            static_cast<T>(direction));
+              }
+              std::copy(a + turned * d, a + heads * d, b + turned * d);
+            }
+          });
   });
 }
 
