@@ -128,9 +128,8 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
 
 /// Log-probabilities [n] of targets [n] under hidden states [n, d] and a head [vocabulary, d], float32 or wider.
 ///
-/// No more than `options.workspace` of logits exists at a time, and in a trained head's backward pass, or below float32, as much
-/// again. Gradients flow to the hidden states, and to the head
-/// if it requires them.
+/// No more than `options.workspace` of logits exists at a time; in the backward pass of a trained head, and below
+/// float32, as much again. Gradients flow to the hidden states, and to the head if it requires them.
 inline at::Tensor head_logprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& targets,
                                 const HeadOptions& options = {}) {
   const std::int64_t chunk = detail::chunk_rows(head, options);
