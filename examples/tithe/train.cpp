@@ -19,7 +19,6 @@
 #include "tithe/core/content_hash.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/data/json.hpp"
-#include "tithe/evaluate/held_out.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
 #include "tithe/model/config_file.hpp"
@@ -168,15 +167,6 @@ void require_same_run(const TrainSettings& settings, const std::filesystem::path
                          where};
 }
 
-/// The held-out examples that the pipeline could not score: it encodes them in this way too.
-tithe::RecordJson left_out_json(const tithe::RunOptions& run, const tithe::Pretrained& pretrained) {
-  const tithe::Limits limits{
-      .max_length = run.max_length > tithe::Tokens{} ? run.max_length : pretrained.positions(),
-      .too_long = run.too_long,
-      .keep_degenerate = run.keep_degenerate};
-  return tithe::left_out_json(tithe::encode_held_out(run.held_out, pretrained.encoding(), limits).left_out);
-}
-
 tithe::RecordJson memory_json(const MemoryUse& after_load, const MemoryUse& at_end) {
   const auto bytes = [](const std::optional<std::int64_t>& value) -> tithe::RecordJson {
     return value ? tithe::RecordJson(*value) : tithe::RecordJson(nullptr);
@@ -244,7 +234,7 @@ int train(const TrainSettings& settings, const Session& session) {
   const std::vector<tithe::StepRecord> steps = folder.steps(plan);
   tithe::save_pretrained(folder.model(), pretrained);
   tithe::RecordJson record = tithe::to_json(report, steps);
-  record["held_out"]["left_out"] = left_out_json(options, pretrained);
+  record["held_out"]["left_out"] = tithe::left_out_json(report.left_out);
   record["settings"] = settings_json(settings, pretrained.positions());
   record["memory"] = memory_json(after_load, memory_use());
   folder.finish(record);

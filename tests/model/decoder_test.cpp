@@ -169,6 +169,18 @@ CATCH_TEST_CASE("a tied head is the embeddings", "[model]") {
   CATCH_CHECK(model.head().is_same(model.parameters().front().tensor));
 }
 
+CATCH_TEST_CASE("second derivatives are refused, never silently incomplete", "[model]") {
+  const Decoder model = random_decoder();
+  const PackedRows packed = pack(random_rows(4, 1));
+  const auto whole = [&] { return token_logprobs(model, packed).sum(); };
+  const auto error = thrown<GradientError>([&] { whole().backward({}, std::nullopt, /*create_graph=*/true); });
+  CATCH_CHECK(contains(error.what(), "create_graph"));
+  // The layers by themselves: gradients of the hidden states, without the head.
+  thrown<GradientError>([&] { model.hidden(packed).sum().backward({}, std::nullopt, true); });
+  whole().backward();  // the accepting twin
+  CATCH_CHECK(model.parameters().front().tensor.grad().defined());
+}
+
 CATCH_TEST_CASE("copies share their weights, frozen copies and clones share none", "[model]") {
   const Decoder model = random_decoder();
   const Decoder handle = model;

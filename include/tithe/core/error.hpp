@@ -86,6 +86,18 @@ struct ShapeError : Error {
   using Error::Error;
 };
 
+/// A derivative that the library's own operators do not have.
+struct GradientError : Error {
+  using Error::Error;
+  /// Their backward passes are by hand, and cannot be differentiated again; a result would silently lack terms.
+  static GradientError second_derivative(std::string who) {
+    return GradientError{{.who = std::move(who),
+                          .required = "a backward pass without create_graph",
+                          .found = "one that asks for second derivatives",
+                          .fix = "Differentiate once, or take the model through PaddedModel and operators of LibTorch"}};
+  }
+};
+
 /// A file that cannot be opened, written or made durable.
 struct FileError : Error {
   using Error::Error;

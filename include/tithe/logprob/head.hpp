@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "tithe/core/error.hpp"
 #include "tithe/core/units.hpp"
 
 /// The language-model head: hidden states to log-probabilities of given targets, without storing what it passes
@@ -75,6 +76,7 @@ struct FrozenHead : torch::autograd::Function<FrozenHead> {
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& upstream) {
+    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("FrozenHead");
     const at::Tensor gradient = context->get_saved_variables()[0];
     return {gradient * upstream[0].unsqueeze(1).to(gradient.scalar_type()), {}, {}, {}};
   }
@@ -99,6 +101,7 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& upstream) {
+    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("TrainableHead");
     const auto saved = context->get_saved_variables();
     const at::Tensor& hidden = saved[0];
     const at::Tensor& head = saved[1];

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/_softmax.h>
 #include <ATen/ops/_softmax_backward_data.h>
 #include <ATen/ops/bmm.h>
@@ -20,6 +21,7 @@
 #include <limits>
 #include <vector>
 
+#include "tithe/core/error.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/model/functions.hpp"
 
@@ -157,6 +159,7 @@ struct DenseAttention : torch::autograd::Function<DenseAttention> {
   /// With weights P and scores S: ∂v = Pᵀ ∂o, ∂S = P (∂o vᵀ − row sums of P ∂o vᵀ), ∂q = s ∂S k, ∂k = s ∂Sᵀ q.
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& upstream) {
+    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("DenseAttention");
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const std::vector<at::Tensor> kept = context->saved_data["kept"].toTensorVector();
     const std::int64_t d = kept[3].size(2), group = kept[3].size(1) / kept[4].size(1);

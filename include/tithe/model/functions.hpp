@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/cat.h>
@@ -19,6 +20,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "tithe/core/error.hpp"
 #include "tithe/model/sweeps.hpp"
 
 /// The parts of a decoder's layer, each one node of autograd's graph with a backward pass by hand.
@@ -66,6 +68,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     return y;
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
+    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("RmsNorm");
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto saved = context->get_saved_variables();
     auto [dx, dweight] = norm_backward(upstream[0].contiguous(), saved[0], saved[1], saved[2]);
@@ -85,6 +88,7 @@ struct GatedMlp : torch::autograd::Function<GatedMlp> {
     return at::addmm(x, gated, down.t());
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
+    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("GatedMlp");
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &up = saved[2], &down = saved[3], &normal = saved[4],
@@ -121,6 +125,7 @@ struct AttentionProjection : torch::autograd::Function<AttentionProjection> {
             out.narrow(1, heads + kv_heads, kv_heads)};
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
+    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("AttentionProjection");
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &projection = saved[2], &normal = saved[3],
