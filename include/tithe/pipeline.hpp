@@ -36,13 +36,17 @@ class PipelineTrainer {
   /// `encoding` turns text into ids, `positions` is the longest row that the model takes; data that are ids need only
   /// the encoding's vocabulary size. Throws OptionError for a policy's number that is out of its range.
   PipelineTrainer(M model, Encoding encoding, Tokens positions, Policies policies = {})
-      : model_{std::move(model)}, encoding_{std::move(encoding)}, positions_{positions}, policies_{std::move(policies)} {
+      : model_{std::move(model)},
+        encoding_{std::move(encoding)},
+        positions_{positions},
+        policies_{std::move(policies)} {
     policies_.check();
   }
   /// A model with its tokenizer, as `load_pretrained` gives it.
   explicit PipelineTrainer(const Pretrained& pretrained, Policies policies = {})
     requires std::same_as<M, Decoder>
-      : PipelineTrainer{pretrained.model, pretrained.encoding(), pretrained.positions(), std::move(policies)} {}
+      : PipelineTrainer{pretrained.model, pretrained.encoding(), pretrained.positions(),
+                        std::move(policies)} {}
 
   /// The model that is trained; a handle, so that whoever made the trainer sees the same weights.
   [[nodiscard]] const M& model() const { return model_; }
@@ -107,11 +111,12 @@ class PipelineTrainer {
 
   [[nodiscard]] static EvaluationOptions evaluation(const RunOptions& options) {
     return {.pass = {.rows = options.preference.batch_size, .tokens = options.preference.max_tokens_per_pass},
-            .head = options.head, .bootstrap = {.seed = options.seed}};
+            .head = options.head,
+            .bootstrap = {.seed = options.seed}};
   }
 
-  [[nodiscard]] RunReport report_of(Ledger ledger, const Progress& progress, bool cancelled, const RunOptions& options,
-                                    std::vector<Estimate> after) const {
+  [[nodiscard]] RunReport report_of(Ledger ledger, const Progress& progress, bool cancelled,
+                                    const RunOptions& options, std::vector<Estimate> after) const {
     RunReport report{.pipeline = policies_.name(),
                      .seed = options.seed,
                      .ledger = std::move(ledger),
@@ -213,7 +218,8 @@ struct CheckedPipeline {
    public:
     using PipelineTrainer<Policies, M>::PipelineTrainer;
     Trainer(M model, Encoding encoding, Tokens positions, Policies policies = {})
-        : PipelineTrainer<Policies, M>{std::move(model), std::move(encoding), positions, std::move(policies)} {}
+        : PipelineTrainer<Policies, M>{std::move(model), std::move(encoding), positions,
+                                       std::move(policies)} {}
   };
   Trainer(const Pretrained&) -> Trainer<Decoder>;
   Trainer(const Pretrained&, Policies) -> Trainer<Decoder>;

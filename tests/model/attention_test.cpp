@@ -118,8 +118,12 @@ CATCH_TEST_CASE("rows of very unlike lengths attend alike", "[model]") {
 CATCH_TEST_CASE("short rows of unlike lengths attend alike", "[model]") {
   // All under 128 positions, as in most training steps, and too unlike for one dense group: prompt and longest completion
   // are 5, 6 and 8 positions, then 69 and 74, then 114 and 119; a group ends beyond 1.25 times its shortest plus 16.
-  const Rows rows{row_of(1, {5}),          row_of(40, {30}),  row_of(90, {25}),
-                  row_of(50, {25, 2}),     row_of(2, {5, 1}), row_of(3, {2, 6, 1, 0, 4}),
+  const Rows rows{row_of(1, {5}),
+                  row_of(40, {30}),
+                  row_of(90, {25}),
+                  row_of(50, {25, 2}),
+                  row_of(2, {5, 1}),
+                  row_of(3, {2, 6, 1, 0, 4}),
                   row_of(60, {1, 60, 5, 30, 0})};
   check_all_paths(rows, 4, 2, 6);
   check_all_paths(rows, 3, 3, 7);

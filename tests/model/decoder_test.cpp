@@ -173,7 +173,8 @@ CATCH_TEST_CASE("second derivatives are refused, never silently incomplete", "[m
   const Decoder model = random_decoder();
   const PackedRows packed = pack(random_rows(4, 1));
   const auto whole = [&] { return token_logprobs(model, packed).sum(); };
-  const auto error = thrown<GradientError>([&] { whole().backward({}, std::nullopt, /*create_graph=*/true); });
+  const auto error =
+      thrown<GradientError>([&] { whole().backward({}, std::nullopt, /*create_graph=*/true); });
   CATCH_CHECK(contains(error.what(), "create_graph"));
   // The layers by themselves: gradients of the hidden states, without the head.
   thrown<GradientError>([&] { model.hidden(packed).sum().backward({}, std::nullopt, true); });

@@ -133,9 +133,11 @@ CATCH_TEST_CASE("no predicted tokens give no log-probabilities, and a gradient o
 }
 
 CATCH_TEST_CASE("packing refuses what holds no token", "[logprob]") {
-  CATCH_CHECK(contains(thrown<ShapeError>([] { pack(Rows{}); }).what(), "pack needs at least one row, but found none"));
-  CATCH_CHECK(contains(thrown<ShapeError>([] { pack(Rows{{.prompt = {}, .completions = {{2}}, .id = "a"}}); }).what(),
-                       "a prompt of at least one token in row \"a\""));
+  CATCH_CHECK(contains(thrown<ShapeError>([] { pack(Rows{}); }).what(),
+                       "pack needs at least one row, but found none"));
+  CATCH_CHECK(
+      contains(thrown<ShapeError>([] { pack(Rows{{.prompt = {}, .completions = {{2}}, .id = "a"}}); }).what(),
+               "a prompt of at least one token in row \"a\""));
   CATCH_CHECK(pack(Rows{{.prompt = {1}, .completions = {}}}).fed_tokens() == 1);
 }
 

@@ -103,7 +103,8 @@ CATCH_TEST_CASE("a frozen copy that shares a tensor is refused, and the model is
   const auto view = [](const at::Tensor& tensor) { return tensor.detach().narrow(0, 1, 2); };
   for (const PaddedModel& shared : {with_shared(itself), with_shared(view)}) {
     const auto error = thrown<OptionError>([&] { auto copy = shared.frozen_copy(); });
-    CATCH_CHECK(contains(error.what(), "shares no memory with the model, but found \"" + norm + "\" in the memory"));
+    CATCH_CHECK(
+        contains(error.what(), "shares no memory with the model, but found \"" + norm + "\" in the memory"));
     CATCH_CHECK(shared.parameters().size() == model.parameters().size());  // all of them are trained still
   }
   CATCH_CHECK(with_shared([](const at::Tensor& tensor) { return tensor.detach().clone(); })

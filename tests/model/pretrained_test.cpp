@@ -121,7 +121,8 @@ CATCH_TEST_CASE("a configuration that is not the file's is refused before a mode
   };
   config.vocab_size = 1 << 24;
   config.hidden_size = 1 << 20;  // 64 TiB of embeddings: making them would fail otherwise
-  CATCH_CHECK(contains(refused(), "\"model.embed_tokens.weight\" of shape [23, 16] instead of [16777216, 1048576]"));
+  CATCH_CHECK(
+      contains(refused(), "\"model.embed_tokens.weight\" of shape [23, 16] instead of [16777216, 1048576]"));
   config = model.config();
   config.num_hidden_layers = 10'000;
   const std::string many = refused();

@@ -70,7 +70,8 @@ Exit start(std::vector<std::string> arguments, std::chrono::milliseconds after) 
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   pid_t child = 0;
-  if (posix_spawn(&child, "/proc/self/exe", nullptr, nullptr, argv.data(), environ) != 0) return {.code = 127};
+  if (posix_spawn(&child, "/proc/self/exe", nullptr, nullptr, argv.data(), environ) != 0)
+    return {.code = 127};
   if (after.count() != 0) {
     std::this_thread::sleep_for(after);
     kill(child, SIGKILL);  // too late for a child that is done: then it is no kill
@@ -95,7 +96,8 @@ int test_kills() {
   fs::create_directories(root);
   const auto begun = std::chrono::steady_clock::now();
   if (start({"run", root / "whole", root / "whole.safetensors"}, {}).code != 0) return fail("the run itself");
-  const auto whole_time = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
+  const auto whole_time =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
   const std::string expected = bytes_of(root / "whole.safetensors");
 
   SplitMix64 random{Seed{20}};
@@ -106,14 +108,15 @@ int test_kills() {
     const fs::path out = root / (std::to_string(trial) + ".safetensors");
     for (bool done = false; !done; ++resumed_runs) {
       const auto most = static_cast<std::uint64_t>(whole_time.count());
-      const Exit exit = start({"run", folder, out, "resume"}, std::chrono::milliseconds{1 + random.below(most)});
+      const Exit exit =
+          start({"run", folder, out, "resume"}, std::chrono::milliseconds{1 + random.below(most)});
       done = !exit.killed;
       if (done && exit.code != 0) return fail("a resumed run ended with code " + std::to_string(exit.code));
       kills += exit.killed ? 1 : 0;
       kills_with_checkpoint += exit.killed && fs::exists(folder / "latest") ? 1 : 0;
     }
     if (bytes_of(out) != expected) return fail("trial " + std::to_string(trial) + " has other bits");
-      std::size_t entries = 0;
+    std::size_t entries = 0;
     for ([[maybe_unused]] const auto& entry : fs::directory_iterator{folder}) ++entries;
     if (entries < 2) return fail("no checkpoint is left");
   }
@@ -123,7 +126,8 @@ int test_kills() {
   const fs::path control = root / "control";
   for (std::uint64_t wait = 10; !fs::exists(control / "latest"); wait += 10) {
     fs::remove_all(control);
-    start({"run", control, root / "control.safetensors", "resume"}, whole_time / 2 + std::chrono::milliseconds{wait});
+    start({"run", control, root / "control.safetensors", "resume"},
+          whole_time / 2 + std::chrono::milliseconds{wait});
   }
   if (start({"run", control, root / "control.safetensors", "fresh-seed"}, {}).code != refused) {
     return fail("a run without its generator's state went on");
@@ -133,8 +137,8 @@ int test_kills() {
     return fail("the control's twin did not end with the same bits");
   }
   fs::remove_all(root);
-  std::cout << kills << " kills, " << kills_with_checkpoint << " of them with a checkpoint to go on from, all bits equal"
-            << std::endl;
+  std::cout << kills << " kills, " << kills_with_checkpoint
+            << " of them with a checkpoint to go on from, all bits equal" << std::endl;
   return 0;
 }
 

@@ -13,7 +13,8 @@ namespace {
 void check(const LearningRate& rate, const std::vector<double>& expected) {
   const Steps total{std::ssize(expected)};
   for (std::size_t step = 0; step < expected.size(); ++step) {
-    CATCH_CHECK(rate.at(Steps{static_cast<std::int64_t>(step)}, total) == Approx(expected[step]).margin(1e-15));
+    CATCH_CHECK(rate.at(Steps{static_cast<std::int64_t>(step)}, total) ==
+                Approx(expected[step]).margin(1e-15));
   }
 }
 

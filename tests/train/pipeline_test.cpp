@@ -68,8 +68,8 @@ CATCH_TEST_CASE("a pipeline spends exactly its budget, stage by stage", "[pipeli
   CATCH_CHECK(report.ledger.paid(Stage::sft) == Examples{10});
   CATCH_CHECK(report.ledger.paid(Stage::preference) == Examples{30});
   CATCH_REQUIRE(report.slices.size() == 2);
-  CATCH_CHECK(report.slices[0].training.steps_done == 6);    // 10 rows in batches of 4, twice
-  CATCH_CHECK(report.slices[1].training.steps_done == 16);   // 30 pairs in batches of 4, twice
+  CATCH_CHECK(report.slices[0].training.steps_done == 6);   // 10 rows in batches of 4, twice
+  CATCH_CHECK(report.slices[1].training.steps_done == 16);  // 30 pairs in batches of 4, twice
   CATCH_CHECK(steps.size() == 22);
   CATCH_CHECK(steps.front().stage == "sft");
   CATCH_CHECK(steps.back().stage == "preference");
@@ -100,7 +100,8 @@ CATCH_TEST_CASE("every loss and schedule runs, and the order of policies does no
 CATCH_TEST_CASE("a dynamic policy equals its constant, and is checked", "[pipeline]") {
   const Decoder fixed = small_decoder();
   run<Recipe>(fixed, Budget::examples(16));
-  const auto policies = compose(SftFraction<dynamic>{.fraction = 0.25}, Dpo<dynamic>{.beta = 0.1}, FrozenSft{});
+  const auto policies =
+      compose(SftFraction<dynamic>{.fraction = 0.25}, Dpo<dynamic>{.beta = 0.1}, FrozenSft{});
   using Chosen = Pipeline<SftFraction<dynamic>, Dpo<dynamic>, FrozenSft>;
   const Decoder chosen = small_decoder();
   const RunReport report = Chosen::Trainer(chosen, small_encoding(), Tokens{64}, policies)
@@ -181,9 +182,8 @@ CATCH_TEST_CASE("a checkpoint of another run, or a damaged one, is refused", "[p
     refuse(changed, 16, "/preference/learning_rate");
   }
   CATCH_SECTION("other data") {
-    const auto error = thrown<Error>([&] {
-      run<Recipe>(small_decoder(), Budget::examples(16), options, small_dataset(41, 41));
-    });
+    const auto error = thrown<Error>(
+        [&] { run<Recipe>(small_decoder(), Budget::examples(16), options, small_dataset(41, 41)); });
     CATCH_CHECK(contains(error.what(), "that were paid for"));
   }
   CATCH_SECTION("a flipped byte") {
@@ -211,9 +211,12 @@ struct OnDemand {
     // Any number of the model will do to make the rows depend on it.
     const auto bits = static_cast<std::uint64_t>(1e6 * std::abs(model.weights()[1].tensor[0].item<double>()));
     std::vector<Label> labels;
-    for (Row& row : small_rows(static_cast<std::size_t>(slice.count.value()), slice.stage == Stage::sft ? 1 : 2, bits)) {
+    for (Row& row :
+         small_rows(static_cast<std::size_t>(slice.count.value()), slice.stage == Stage::sft ? 1 : 2, bits)) {
       row.id = std::to_string(drawn.value() + std::ssize(labels));
-      labels.push_back({.origin = {.id = row.id}, .content = sha256(row.id + std::string{name(slice.stage)}), .rows = {row}});
+      labels.push_back({.origin = {.id = row.id},
+                        .content = sha256(row.id + std::string{name(slice.stage)}),
+                        .rows = {row}});
     }
     return labels;
   }

@@ -54,7 +54,15 @@ void write_into(const NamedTensors& from, const NamedTensors& into) {
 }
 
 /// What the negative controls leave out.
-enum class Forget { nothing, order_seed, step, pass, moments, gradients, loss };
+enum class Forget {
+  nothing,
+  order_seed,
+  step,
+  pass,
+  moments,
+  gradients,
+  loss
+};
 
 template <class MakeObjective>
 Saved interrupted_after(std::size_t passes, MakeObjective make, const Rows& rows) {
@@ -67,7 +75,8 @@ Saved interrupted_after(std::size_t passes, MakeObjective make, const Rows& rows
     if (moment == StageMoment::begins || moment == StageMoment::stops || ++seen != passes) return;
     saved = {state, copies(model.weights()), copies(optimizer.state(parameters)), {}};
     for (const NamedTensor& parameter : parameters) {
-      if (parameter.tensor.grad().defined()) saved.gradients.push_back({parameter.name, parameter.tensor.grad().clone()});
+      if (parameter.tensor.grad().defined())
+        saved.gradients.push_back({parameter.name, parameter.tensor.grad().clone()});
     }
     source.request_stop();
   }};
@@ -102,7 +111,8 @@ Resumed resumed(const Saved& saved, MakeObjective make, const Rows& rows, Forget
             if (forget == Forget::gradients) return;
             for (const NamedTensor& gradient : saved.gradients) {
               for (const NamedTensor& parameter : parameters) {
-                if (parameter.name == gradient.name) parameter.tensor.mutable_grad() = gradient.tensor.clone();
+                if (parameter.name == gradient.name)
+                  parameter.tensor.mutable_grad() = gradient.tensor.clone();
               }
             }
           }};
@@ -129,7 +139,8 @@ void check_every_pass(MakeObjective make, const Rows& rows) {
     CATCH_CHECK(same_bits(whole, run.model));
     const std::vector<double> rest(losses.end() - std::ssize(run.losses), losses.end());
     CATCH_CHECK(run.losses == rest);  // the step that was under way reports its whole loss
-    for (const Forget forget : {Forget::order_seed, Forget::step, Forget::pass, Forget::moments, Forget::gradients}) {
+    for (const Forget forget :
+         {Forget::order_seed, Forget::step, Forget::pass, Forget::moments, Forget::gradients}) {
       broken[forget] += same_bits(whole, resumed(saved, make, rows, forget).model) ? 0 : 1;
     }
     broken[Forget::loss] += resumed(saved, make, rows, Forget::loss).losses == rest ? 0 : 1;
@@ -147,5 +158,7 @@ void check_every_pass(MakeObjective make, const Rows& rows) {
 
 CATCH_TEST_CASE("a stage that was interrupted after any pass ends with the same bits", "[train][resume]") {
   CATCH_SECTION("pairs") { check_every_pass(dpo, small_rows(17, 2)); }
-  CATCH_SECTION("labelled, with mismatched completions anew each epoch") { check_every_pass(kto, small_rows(17, 1)); }
+  CATCH_SECTION("labelled, with mismatched completions anew each epoch") {
+    check_every_pass(kto, small_rows(17, 1));
+  }
 }

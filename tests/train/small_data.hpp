@@ -17,7 +17,8 @@ inline Encoding small_encoding() { return {.vocabulary_size = small_vocabulary};
 inline Dataset small_dataset(std::size_t demonstrations, std::size_t pairs, std::size_t labeled = 0) {
   Dataset data;
   for (const Row& row : small_rows(demonstrations, 1, 11)) {
-    data.add(Demonstration{.prompt = row.prompt, .completion = row.completions[0], .origin = {.id = "d" + row.id}});
+    data.add(Demonstration{
+        .prompt = row.prompt, .completion = row.completions[0], .origin = {.id = "d" + row.id}});
   }
   for (Row& row : small_rows(pairs, 2, 12)) {
     row.completions[1].push_back(1);  // never the same as the chosen one

@@ -52,7 +52,8 @@ void check_cuts(MakeObjective make, const Rows& rows) {
   StageOptions accumulated = three_epochs();
   accumulated.batch_size = 2;
   accumulated.accumulate = 4;
-  CATCH_CHECK(distance(whole, trained(make, rows, accumulated, at::kDouble)) < 1e-9);  // Adam divides by small numbers
+  CATCH_CHECK(distance(whole, trained(make, rows, accumulated, at::kDouble)) <
+              1e-9);  // Adam divides by small numbers
   StageOptions limited = three_epochs();
   limited.max_tokens_per_pass = Tokens{30};
   CATCH_CHECK(distance(whole, trained(make, rows, limited, at::kDouble)) < 1e-9);
@@ -144,7 +145,8 @@ CATCH_TEST_CASE("a loss that is not finite names its rows and changes nothing", 
     const auto error = thrown<NonFiniteError>([&] { train_stage(model, supervised(model), rows, options); });
     CATCH_CHECK(error.rows.size() == 6);
     CATCH_CHECK(contains(error.what(), "No weight was changed"));
-    for (std::size_t i = 1; i < before.weights().size(); ++i) {  // all but the embeddings, where NaN differs from NaN
+    for (std::size_t i = 1; i < before.weights().size();
+         ++i) {  // all but the embeddings, where NaN differs from NaN
       CATCH_CHECK(at::equal(before.weights()[i].tensor, model.weights()[i].tensor));
     }
   }
@@ -175,7 +177,8 @@ CATCH_TEST_CASE("a row with a NaN of its own is named alone", "[train]") {
   }
   const Rows rows{{.prompt = {0, 1}, .completions = {{2, 0}}, .id = "good"},
                   {.prompt = {0, 3}, .completions = {{2, 0}}, .id = "bad"}};
-  const auto error = thrown<NonFiniteError>([&] { train_stage(model, SupervisedObjective<CrossEntropy>{}, rows, {}); });
+  const auto error =
+      thrown<NonFiniteError>([&] { train_stage(model, SupervisedObjective<CrossEntropy>{}, rows, {}); });
   CATCH_CHECK(error.rows == std::vector<std::string>{"bad"});
   CATCH_CHECK(contains(error.what(), "\"bad\""));
 }
@@ -183,7 +186,8 @@ CATCH_TEST_CASE("a row with a NaN of its own is named alone", "[train]") {
 CATCH_TEST_CASE("a gradient that is not finite stops before the optimizer", "[train]") {
   const Rows rows{{.prompt = {0}, .completions = {{1}}, .id = "only"}};
   const ToyModel model = toy(0);  // the root's slope at 0 is infinite, its value is not
-  const auto error = thrown<NonFiniteError>([&] { train_stage(model, SupervisedObjective<CrossEntropy>{}, rows, {}); });
+  const auto error =
+      thrown<NonFiniteError>([&] { train_stage(model, SupervisedObjective<CrossEntropy>{}, rows, {}); });
   CATCH_CHECK(error.rows == std::vector<std::string>{"only"});
   CATCH_CHECK(contains(error.what(), "finite gradient"));
   CATCH_CHECK(at::equal(model.table.detach(), at::full({5, 5}, 0.0, at::kFloat)));
@@ -228,7 +232,8 @@ CATCH_TEST_CASE("rows that an objective cannot read are refused before training"
     CATCH_CHECK(contains(error.what(), text));
     CATCH_CHECK(same_bits(model, small_decoder()));
   };
-  refuse(dpo(model), small_rows(4, 1), "2 completions in row \"row0\"");  // else rows would pair with each other
+  refuse(dpo(model), small_rows(4, 1),
+         "2 completions in row \"row0\"");  // else rows would pair with each other
   refuse(supervised(model), small_rows(4, 2), "1 completions in row \"row0\"");
   refuse(kto(model), small_rows(1, 1), "at least 2 rows");
   CATCH_CHECK(train_stage(model, kto(model), small_rows(2, 1), three_epochs()).steps_done == 3);
@@ -241,7 +246,8 @@ CATCH_TEST_CASE("a mismatched completion never makes a row longer than the stage
   rows[1].completions[0].assign(58, 4);
   const Decoder model = small_decoder();
   std::vector<double> margins;
-  const StageHooks keep{.on_step = [&](const StepRecord& record) { margins.push_back(record.at("rewards/margins")); }};
+  const StageHooks keep{
+      .on_step = [&](const StepRecord& record) { margins.push_back(record.at("rewards/margins")); }};
   CATCH_CHECK(train_stage(model, kto(model), rows, three_epochs(), keep).steps_done == 3);
   CATCH_CHECK(std::abs(margins.back()) > 0);  // labelled rows have a margin too: of the means
 }
@@ -294,8 +300,8 @@ CATCH_TEST_CASE("an optimizer step equals the field's AdamW", "[train]") {
     ((matrix * matrix).sum() * 3 + (vector * vector * vector).sum()).backward();
     adamw.step(parameters, 0.01, clipping_divisor(gradient_norm(parameters), 1.0));
   }
-  const at::Tensor expected_matrix =
-      at::tensor({0.479016360291602, -0.9780138201639689, 1.9760134072817233, 0.22952307612001047}, at::kDouble);
+  const at::Tensor expected_matrix = at::tensor(
+      {0.479016360291602, -0.9780138201639689, 1.9760134072817233, 0.22952307612001047}, at::kDouble);
   const at::Tensor expected_vector = at::tensor({0.9800055117754721, -2.0200026521466072}, at::kDouble);
   // The clipping divisor travels in float32, hence 1e-7; without clipping, or with decay on the vector, 1e-3 is missed.
   CATCH_CHECK((matrix.view({-1}) - expected_matrix).abs().max().item<double>() < 1e-7);

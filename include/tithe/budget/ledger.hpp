@@ -193,7 +193,8 @@ class Ledger {
   [[nodiscard]] const Plan& plan() const { return plan_; }
   /// How many labels were drawn for a slice: the plan's number, or fewer from a source that makes them on demand.
   [[nodiscard]] Examples drawn(std::size_t slice) const {
-    return Examples{std::count_if(entries_.begin(), entries_.end(), [&](const auto& e) { return e.slice == slice; })};
+    return Examples{
+        std::count_if(entries_.begin(), entries_.end(), [&](const auto& e) { return e.slice == slice; })};
   }
   /// How many slices were drawn; the index of the next one.
   [[nodiscard]] std::size_t slices_drawn() const { return next_slice_; }

@@ -48,7 +48,9 @@ class Plan {
   [[nodiscard]] constexpr const Slice* end() const { return slices_.data() + size_; }
   [[nodiscard]] constexpr std::size_t size() const { return size_; }
   [[nodiscard]] constexpr bool empty() const { return size_ == 0; }
-  [[nodiscard]] constexpr const Slice& operator[](std::size_t i) const { return std::span{slices_}.first(size_)[i]; }
+  [[nodiscard]] constexpr const Slice& operator[](std::size_t i) const {
+    return std::span{slices_}.first(size_)[i];
+  }
 
   /// How many examples all slices of a stage hold together.
   [[nodiscard]] constexpr Examples count(Stage stage) const {

@@ -32,7 +32,9 @@ struct Complaint {
 class Error : public std::runtime_error {
  public:
   explicit Error(Complaint complaint, Location where = {})
-      : std::runtime_error{message(complaint, where)}, complaint_{std::move(complaint)}, where_{std::move(where)} {}
+      : std::runtime_error{message(complaint, where)},
+        complaint_{std::move(complaint)},
+        where_{std::move(where)} {}
 
   [[nodiscard]] const Complaint& complaint() const noexcept { return complaint_; }
   [[nodiscard]] const Location& where() const noexcept { return where_; }
@@ -91,10 +93,11 @@ struct GradientError : Error {
   using Error::Error;
   /// Their backward passes are by hand, and cannot be differentiated again; a result would silently lack terms.
   static GradientError second_derivative(std::string who) {
-    return GradientError{{.who = std::move(who),
-                          .required = "a backward pass without create_graph",
-                          .found = "one that asks for second derivatives",
-                          .fix = "Differentiate once, or take the model through PaddedModel and operators of LibTorch"}};
+    return GradientError{
+        {.who = std::move(who),
+         .required = "a backward pass without create_graph",
+         .found = "one that asks for second derivatives",
+         .fix = "Differentiate once, or take the model through PaddedModel and operators of LibTorch"}};
   }
 };
 

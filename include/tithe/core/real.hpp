@@ -46,16 +46,19 @@ template <Real R>
 struct Knob {
   constexpr Knob() = default;
   [[nodiscard]] static constexpr double value() { return R.value; }
-  constexpr operator double() const { return R.value; }  // NOLINT(google-explicit-constructor): it is a number
+  // NOLINTNEXTLINE(google-explicit-constructor): it is a number
+  constexpr operator double() const { return R.value; }
 };
 
 template <Real R>
   requires(R.is_dynamic)
 struct Knob<R> {
   constexpr Knob() = default;
-  constexpr Knob(double number) : number_{number} {}  // NOLINT(google-explicit-constructor): it is a number
+  // NOLINTNEXTLINE(google-explicit-constructor): it is a number
+  constexpr Knob(double number) : number_{number} {}
   [[nodiscard]] constexpr double value() const { return number_; }
-  constexpr operator double() const { return number_; }  // NOLINT(google-explicit-constructor): it is a number
+  // NOLINTNEXTLINE(google-explicit-constructor): it is a number
+  constexpr operator double() const { return number_; }
 
  private:
   double number_ = 0;

@@ -18,10 +18,10 @@ struct Metric {
 
 /// What one optimizer step did.
 struct StepRecord {
-  std::int64_t slice = 0;   ///< which slice of the plan, from 0
-  std::string stage{};      ///< "sft" or "preference"
-  std::int64_t step = 0;    ///< of this slice, from 1
-  std::int64_t steps = 0;   ///< that the slice has
+  std::int64_t slice = 0;  ///< which slice of the plan, from 0
+  std::string stage{};     ///< "sft" or "preference"
+  std::int64_t step = 0;   ///< of this slice, from 1
+  std::int64_t steps = 0;  ///< that the slice has
   std::vector<Metric> metrics{};
 
   /// The value of a metric; NaN if the step has none of that name.
@@ -73,8 +73,8 @@ class Means {
 struct Estimate {
   std::string name{};
   double value = 0;
-  double low = 0;           ///< lower end of the 95% interval
-  double high = 0;          ///< upper end
+  double low = 0;   ///< lower end of the 95% interval
+  double high = 0;  ///< upper end
   std::int64_t samples = 0;
 };
 

@@ -16,7 +16,9 @@ enum class Stage : std::uint8_t {
 };
 
 /// The field's name of a stage: "sft" or "preference".
-[[nodiscard]] constexpr std::string_view name(Stage stage) { return stage == Stage::sft ? "sft" : "preference"; }
+[[nodiscard]] constexpr std::string_view name(Stage stage) {
+  return stage == Stage::sft ? "sft" : "preference";
+}
 
 /// So many examples for one stage.
 struct Slice {

@@ -68,14 +68,20 @@ class Money {
   }
 
   [[nodiscard]] constexpr std::int64_t parts() const { return parts_; }
-  [[nodiscard]] constexpr double units() const { return static_cast<double>(parts_) / double{parts_per_unit}; }
+  [[nodiscard]] constexpr double units() const {
+    return static_cast<double>(parts_) / double{parts_per_unit};
+  }
 
   friend constexpr auto operator<=>(const Money&, const Money&) = default;
   friend constexpr Money operator+(Money a, Money b) { return from_parts(a.parts_ + b.parts_); }
   friend constexpr Money operator-(Money a, Money b) { return from_parts(a.parts_ - b.parts_); }
-  friend constexpr Money operator*(Money price, Examples count) { return from_parts(price.parts_ * count.value()); }
+  friend constexpr Money operator*(Money price, Examples count) {
+    return from_parts(price.parts_ * count.value());
+  }
   /// How many examples of a price an amount buys.
-  friend constexpr Examples operator/(Money amount, Money price) { return Examples{amount.parts_ / price.parts_}; }
+  friend constexpr Examples operator/(Money amount, Money price) {
+    return Examples{amount.parts_ / price.parts_};
+  }
   constexpr Money& operator+=(Money other) { return *this = *this + other; }
   constexpr Money& operator-=(Money other) { return *this = *this - other; }
 

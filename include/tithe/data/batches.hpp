@@ -54,10 +54,12 @@ struct PassLimits {
 /// attention pads little.
 ///
 /// How a batch is cut never changes what a step computes; a batch that fits one pass keeps its order.
-inline std::vector<Indices> passes_of(const Indices& batch, std::span<const Row> rows, const PassLimits& limits) {
+inline std::vector<Indices> passes_of(const Indices& batch, std::span<const Row> rows,
+                                      const PassLimits& limits) {
   const auto tokens_at = [&](std::size_t place) { return rows[batch[place]].tokens(); };
   const auto exceeds = [&](std::size_t count, Tokens tokens) {
-    return static_cast<std::int64_t>(count) > limits.rows || (limits.tokens > Tokens{} && tokens > limits.tokens);
+    return static_cast<std::int64_t>(count) > limits.rows ||
+           (limits.tokens > Tokens{} && tokens > limits.tokens);
   };
   Indices places(batch.size());
   std::iota(places.begin(), places.end(), std::size_t{0});
@@ -84,7 +86,8 @@ inline std::vector<Indices> passes_of(const Indices& batch, std::span<const Row>
 /// In file order it is the row before it in the batch, the first taking the last. In shuffled order it is the nearest
 /// one before it that has another prompt: in the batch, else in the epoch. A batch of one row takes the row before it
 /// in the epoch. `order` must hold at least two rows.
-inline Indices mismatched_rows(const Indices& batch, const Indices& order, std::span<const Row> rows, Order kind) {
+inline Indices mismatched_rows(const Indices& batch, const Indices& order, std::span<const Row> rows,
+                               Order kind) {
   /// The first of the rows before a place, going round, that will do; none if the place stands alone.
   const auto before = [](const Indices& among, std::size_t place, const auto& will_do) {
     for (std::size_t distance = 1; distance < among.size(); ++distance) {
@@ -97,10 +100,14 @@ inline Indices mismatched_rows(const Indices& batch, const Indices& order, std::
   Indices partners;
   partners.reserve(batch.size());
   for (std::size_t place = 0; place < batch.size(); ++place) {
-    const auto in_epoch = [&] { return static_cast<std::size_t>(std::ranges::find(order, batch[place]) - order.begin()); };
+    const auto in_epoch = [&] {
+      return static_cast<std::size_t>(std::ranges::find(order, batch[place]) - order.begin());
+    };
     std::optional<std::size_t> partner;
     if (kind == Order::shuffled) {
-      const auto has_another_prompt = [&](std::size_t row) { return rows[row].prompt != rows[batch[place]].prompt; };
+      const auto has_another_prompt = [&](std::size_t row) {
+        return rows[row].prompt != rows[batch[place]].prompt;
+      };
       partner = before(batch, place, has_another_prompt);
       if (!partner) partner = before(order, in_epoch(), has_another_prompt);
     }

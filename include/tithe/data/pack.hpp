@@ -20,9 +20,9 @@ namespace tithe {
 
 /// Where one row stands in a packed batch. The last token of a completion predicts nothing, so it is not fed.
 struct RowExtent {
-  std::int64_t start = 0;                     ///< index of the prompt's first token
-  std::int64_t prompt = 0;                    ///< tokens of the prompt, at least 1
-  std::vector<std::int64_t> completions{};    ///< fed tokens of each completion: its length − 1, or 0
+  std::int64_t start = 0;                   ///< index of the prompt's first token
+  std::int64_t prompt = 0;                  ///< tokens of the prompt, at least 1
+  std::vector<std::int64_t> completions{};  ///< fed tokens of each completion: its length − 1, or 0
 
   [[nodiscard]] std::int64_t fed() const {
     std::int64_t sum = prompt;
@@ -37,8 +37,8 @@ struct RowExtent {
 /// A token attends to its row's prompt and to its own completion, up to itself; positions go on from the prompt's in
 /// every completion anew. The model's hidden state at `predecessors[i]` predicts `targets[i]`.
 struct PackedRows {
-  at::Tensor tokens;         ///< [T] int64: prompt, first completion, second completion, …, next row's prompt, …
-  at::Tensor positions;      ///< [T] int64
+  at::Tensor tokens;     ///< [T] int64: prompt, first completion, second completion, …, next row's prompt, …
+  at::Tensor positions;  ///< [T] int64
   at::Tensor predecessors;   ///< [C] int64: indices into T
   at::Tensor targets;        ///< [C] int64: token ids
   at::Tensor completion_of;  ///< [C] int64: which of the K completions a predicted token belongs to
@@ -47,7 +47,9 @@ struct PackedRows {
 
   [[nodiscard]] std::int64_t fed_tokens() const { return tokens.size(0); }
   [[nodiscard]] std::int64_t predicted_tokens() const { return targets.size(0); }
-  [[nodiscard]] std::int64_t completions() const { return static_cast<std::int64_t>(completion_lengths.size()); }
+  [[nodiscard]] std::int64_t completions() const {
+    return static_cast<std::int64_t>(completion_lengths.size());
+  }
 };
 
 /// Packs a range of rows in its order; it is walked twice. Throws ShapeError for a range without rows, and for a prompt
@@ -82,8 +84,11 @@ PackedRows pack(const R& rows) {
                       .fix = "Leave a batch without rows out"}};
   }
 
-  for (auto [tensor, size] : {std::pair{&packed.tokens, fed}, {&packed.positions, fed}, {&packed.predecessors, predicted},
-                              {&packed.targets, predicted}, {&packed.completion_of, predicted}}) {
+  for (auto [tensor, size] : {std::pair{&packed.tokens, fed},
+                              {&packed.positions, fed},
+                              {&packed.predecessors, predicted},
+                              {&packed.targets, predicted},
+                              {&packed.completion_of, predicted}}) {
     *tensor = at::empty({size}, at::kLong);
   }
   auto* token = packed.tokens.mutable_data_ptr<std::int64_t>();

@@ -22,7 +22,8 @@ at::Tensor token_logprobs(const M& model, const PackedRows& rows, const HeadOpti
   if constexpr (requires { model.predicting_hidden(rows), model.head(); }) {
     return head_logprobs(model.predicting_hidden(rows), model.head(), rows.targets, options);
   } else if constexpr (requires { model.hidden(rows), model.head(); }) {
-    return head_logprobs(model.hidden(rows).index_select(0, rows.predecessors), model.head(), rows.targets, options);
+    return head_logprobs(model.hidden(rows).index_select(0, rows.predecessors), model.head(), rows.targets,
+                         options);
   } else {
     const at::Tensor logits = model.completion_logits(rows);
     const auto wide = at::promote_types(logits.scalar_type(), at::kFloat);

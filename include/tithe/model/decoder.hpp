@@ -6,9 +6,9 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/embedding.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/randn.h>
 
@@ -62,7 +62,8 @@ class Decoder {
       layer.down.copy_(project(layer.down.size(0), layer.down.size(1)));
     }
     model.final_norm_.fill_(scales.final_norm);
-    if (model.head_.defined()) model.head_.copy_(matrix(config.vocab_size, config.hidden_size, scales.embedding));
+    if (model.head_.defined())
+      model.head_.copy_(matrix(config.vocab_size, config.hidden_size, scales.embedding));
     return model.train_all();
   }
 
@@ -116,9 +117,11 @@ class Decoder {
     at::Tensor x = at::embedding(embedding_, tokens);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const Layer& layer = layers_[i];
-      const auto [q, k, v] = attention_inputs(x, norm(layer.input_norm), layer.qkv, layer.bias(), rotary, counts);
+      const auto [q, k, v] =
+          attention_inputs(x, norm(layer.input_norm), layer.qkv, layer.bias(), rotary, counts);
       at::Tensor seen = attend(static_cast<std::int64_t>(i), q, k, v);
-      if (wanted.defined() && i + 1 == layers_.size()) {  // behind the last attention, tokens are on their own
+      if (wanted.defined() &&
+          i + 1 == layers_.size()) {  // behind the last attention, tokens are on their own
         seen = seen.index_select(0, wanted);
         x = x.index_select(0, wanted);
       }
@@ -134,9 +137,13 @@ class Decoder {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const Layer& layer = layers_[i];
       const std::string prefix = "layers." + std::to_string(i) + '.';
-      for (const auto& [name, tensor] : {std::pair{"input_norm", &layer.input_norm}, {"qkv", &layer.qkv},
-                                         {"qkv_bias", &layer.qkv_bias}, {"o", &layer.o}, {"mlp_norm", &layer.mlp_norm},
-                                         {"gate_up", &layer.gate_up}, {"down", &layer.down}}) {
+      for (const auto& [name, tensor] : {std::pair{"input_norm", &layer.input_norm},
+                                         {"qkv", &layer.qkv},
+                                         {"qkv_bias", &layer.qkv_bias},
+                                         {"o", &layer.o},
+                                         {"mlp_norm", &layer.mlp_norm},
+                                         {"gate_up", &layer.gate_up},
+                                         {"down", &layer.down}}) {
         if (tensor->defined()) leaves.push_back({prefix + name, *tensor});
       }
     }
@@ -234,16 +241,16 @@ class Decoder {
 
   /// Radians per position of each pair of a head's coordinates: θ^(−2i/head_dim).
   static at::Tensor rotary_frequencies(const DecoderConfig& config) {
-    const at::Tensor exponents =
-        at::arange(0, config.head_dim, 2, at::TensorOptions{}.dtype(at::kFloat)) / static_cast<double>(config.head_dim);
+    const at::Tensor exponents = at::arange(0, config.head_dim, 2, at::TensorOptions{}.dtype(at::kFloat)) /
+                                 static_cast<double>(config.head_dim);
     return at::pow(config.rope_theta, exponents).reciprocal();
   }
 
   DecoderConfig config_;
   at::Tensor embedding_;  ///< [vocab_size, d]
   std::vector<Layer> layers_;
-  at::Tensor final_norm_;  ///< [d]
-  at::Tensor head_;        ///< [vocab_size, d], or undefined where it is tied to the embeddings
+  at::Tensor final_norm_;   ///< [d]
+  at::Tensor head_;         ///< [vocab_size, d], or undefined where it is tied to the embeddings
   at::Tensor frequencies_;  ///< [head_dim / 2] float32
 };
 

@@ -100,10 +100,11 @@ class PaddedModel {
   void require_own_memory(const NamedTensor& copied) const {
     for (const NamedTensor& weight : parts_->weights) {
       if (copied.tensor.numel() == 0 || !copied.tensor.is_alias_of(weight.tensor)) continue;
-      throw OptionError{{.who = "PaddedModel::frozen_copy",
-                         .required = "a copy that shares no memory with the model",
-                         .found = in_quotes(copied.name) + " in the memory of the model's " + in_quotes(weight.name),
-                         .fix = "Let PaddedModelParts::copy clone every tensor"}};
+      throw OptionError{
+          {.who = "PaddedModel::frozen_copy",
+           .required = "a copy that shares no memory with the model",
+           .found = in_quotes(copied.name) + " in the memory of the model's " + in_quotes(weight.name),
+           .fix = "Let PaddedModelParts::copy clone every tensor"}};
     }
   }
 

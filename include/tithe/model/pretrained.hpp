@@ -69,7 +69,8 @@ inline constexpr const char* tokenizer_name = "tokenizer.json";
 inline Decoder load_decoder(const std::filesystem::path& folder, const PretrainedOptions& options = {}) {
   const DecoderConfig config = read_config(folder / detail::config_name);
   const SafetensorsFile weights = SafetensorsFile::open(folder / detail::weights_name);
-  require_weights(config, weights);  // first: the model takes the memory that config.json says, the file what it has
+  require_weights(config,
+                  weights);  // first: the model takes the memory that config.json says, the file what it has
   Decoder model = Decoder::empty(config, options.dtype);
   load_weights(model, weights);
   return model.train_all();

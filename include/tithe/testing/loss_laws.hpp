@@ -35,7 +35,7 @@ namespace detail {
 
 /// Log-ratios log π − log ρ from one end of what a float32 run may meet to the other.
 inline constexpr std::array<double, 11> log_ratios{-1000.0, -100.0, -10.0, -1.0,  -0.1,  0.0,
-                                       0.1,     1.0,    10.0,  100.0, 1000.0};
+                                                   0.1,     1.0,    10.0,  100.0, 1000.0};
 
 /// What a log-probability under the reference is in the laws: so low that no log-ratio makes a probability
 /// above 1.

@@ -109,7 +109,8 @@ class CheckpointStore {
     }
     Checkpoint checkpoint{.state = read_json(place / state_file)};
     const SafetensorsFile file = SafetensorsFile::open(place / tensor_file);
-    for (const std::string& tensor : file.names()) checkpoint.tensors.push_back({tensor, file.tensor(tensor)});
+    for (const std::string& tensor : file.names())
+      checkpoint.tensors.push_back({tensor, file.tensor(tensor)});
     return checkpoint;
   }
 
@@ -189,7 +190,8 @@ class CheckpointStore {
     return hash.finish();
   }
   static nlohmann::json read_json(const std::filesystem::path& path) {
-    return parse_json<CheckpointError>(bytes_of(path), Location{.file = path.string()}, "CheckpointStore::load");
+    return parse_json<CheckpointError>(bytes_of(path), Location{.file = path.string()},
+                                       "CheckpointStore::load");
   }
 
   std::filesystem::path folder_;

@@ -34,7 +34,8 @@ inline nlohmann::json to_json(const StageOptions& options) {
 /// A plan as a list of slices.
 inline nlohmann::json to_json(const Plan& plan) {
   nlohmann::json slices = nlohmann::json::array();
-  for (const Slice& slice : plan) slices.push_back({{"stage", name(slice.stage)}, {"count", slice.count.value()}});
+  for (const Slice& slice : plan)
+    slices.push_back({{"stage", name(slice.stage)}, {"count", slice.count.value()}});
   return slices;
 }
 

@@ -12,7 +12,11 @@
 namespace tithe {
 
 /// What follows the warm-up.
-enum class LearningRateDecay : std::uint8_t { constant, linear, cosine };
+enum class LearningRateDecay : std::uint8_t {
+  constant,
+  linear,
+  cosine
+};
 
 /// A peak, a linear warm-up to it, and a decay to zero at the stage's end; the field's usual definition.
 ///
@@ -41,9 +45,14 @@ struct LearningRate {
     const double done = (s - h) / std::max(1.0, static_cast<double>(total.value()) - h);
     double left = 1;
     switch (decay) {
-      case LearningRateDecay::linear: left = std::max(0.0, 1 - done); break;
-      case LearningRateDecay::cosine: left = std::max(0.0, 0.5 * (1 + std::cos(std::numbers::pi * done))); break;
-      case LearningRateDecay::constant: break;
+      case LearningRateDecay::linear:
+        left = std::max(0.0, 1 - done);
+        break;
+      case LearningRateDecay::cosine:
+        left = std::max(0.0, 0.5 * (1 + std::cos(std::numbers::pi * done)));
+        break;
+      case LearningRateDecay::constant:
+        break;
     }
     return peak * (final_ratio + (1 - final_ratio) * left);
   }

@@ -63,7 +63,8 @@ struct SupervisedObjective {
   }
 
   template <LanguageModel M>
-  [[nodiscard]] PassResult pass(const M& model, const StepBatch& step, std::size_t pass, const Whole& whole) const {
+  [[nodiscard]] PassResult pass(const M& model, const StepBatch& step, std::size_t pass,
+                                const Whole& whole) const {
     const PackedRows rows = pack(step.rows_of(pass));
     const at::Tensor losses = loss(TokenLogProbs<at::Tensor>{token_logprobs(model, rows, head)});
     return {losses.sum() / whole.tokens, sum_by_completion(losses.detach(), rows), {}};
@@ -120,7 +121,8 @@ class PreferenceObjective {
   }
 
   template <LanguageModel M>
-  [[nodiscard]] PassResult pass(const M& model, const StepBatch& step, std::size_t pass, const Whole& whole) const {
+  [[nodiscard]] PassResult pass(const M& model, const StepBatch& step, std::size_t pass,
+                                const Whole& whole) const {
     const PackedRows rows = pack(step.rows_of(pass));
     const LogProbs policy = records(completion_sums(model, rows), rows, step, pass);
     const LogProbs reference = reference_records(rows, step, pass);
@@ -158,7 +160,8 @@ class PreferenceObjective {
     }
   }
 
-  [[nodiscard]] LogProbs reference_records(const PackedRows& rows, const StepBatch& step, std::size_t pass) const {
+  [[nodiscard]] LogProbs reference_records(const PackedRows& rows, const StepBatch& step,
+                                           std::size_t pass) const {
     if constexpr (NeedsReference<Loss>) {
       const at::NoGradGuard no_grad;
       return records(completion_sums(reference_, rows), rows, step, pass);
@@ -180,7 +183,8 @@ class PreferenceObjective {
   }
 
   template <LanguageModel M>
-  [[nodiscard]] MismatchedLogProbs<at::Tensor> mismatched_logprobs(const M& model, const StepBatch& step) const {
+  [[nodiscard]] MismatchedLogProbs<at::Tensor> mismatched_logprobs(const M& model,
+                                                                   const StepBatch& step) const {
     const Indices partners = mismatched_rows(step.batch, step.order, step.rows, step.kind);
     Rows mismatched;
     Indices all;

@@ -78,8 +78,9 @@ class AdamW {
       const std::optional<at::Tensor> scale =
           divisor == 1 ? std::nullopt
                        : std::optional{at::full({}, divisor, at::TensorOptions{}.dtype(at::kFloat))};
-      at::_fused_adamw_(values, gradients, first, second, {}, steps, learning_rate, options_.beta1, options_.beta2,
-                        decayed ? options_.weight_decay : 0.0, options_.epsilon, /*amsgrad=*/false,
+      at::_fused_adamw_(values, gradients, first, second, {}, steps, learning_rate, options_.beta1,
+                        options_.beta2, decayed ? options_.weight_decay : 0.0, options_.epsilon,
+                        /*amsgrad=*/false,
                         /*maximize=*/false, scale, std::nullopt);
     }
     for (const NamedTensor& parameter : parameters) parameter.tensor.mutable_grad() = at::Tensor{};

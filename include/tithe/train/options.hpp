@@ -47,8 +47,8 @@ struct StageOptions {
                         {.field = option}};
     };
     const auto whole = [](std::int64_t n) { return static_cast<double>(n); };
-    require(std::isfinite(learning_rate.peak) && learning_rate.peak >= 0, "learning_rate.peak", "a rate of at least 0",
-            learning_rate.peak);
+    require(std::isfinite(learning_rate.peak) && learning_rate.peak >= 0, "learning_rate.peak",
+            "a rate of at least 0", learning_rate.peak);
     require(std::isfinite(learning_rate.warmup) && learning_rate.warmup >= 0, "learning_rate.warmup",
             "a share of the steps below 1, or a number of steps", learning_rate.warmup);
     require(std::isfinite(learning_rate.hold) && learning_rate.hold >= 0, "learning_rate.hold",
@@ -60,7 +60,8 @@ struct StageOptions {
     require(accumulate >= 1, "accumulate", "at least 1 pass", whole(accumulate));
     require(max_tokens_per_pass >= Tokens{}, "max_tokens_per_pass", "a limit of at least 0",
             whole(max_tokens_per_pass.value()));
-    require(std::isfinite(weight_decay) && weight_decay >= 0, "weight_decay", "a decay of at least 0", weight_decay);
+    require(std::isfinite(weight_decay) && weight_decay >= 0, "weight_decay", "a decay of at least 0",
+            weight_decay);
     require(adam_beta1 >= 0 && adam_beta1 < 1, "adam_beta1", "a number in [0, 1)", adam_beta1);
     require(adam_beta2 >= 0 && adam_beta2 < 1, "adam_beta2", "a number in [0, 1)", adam_beta2);
     require(adam_epsilon > 0, "adam_epsilon", "a number above 0", adam_epsilon);

@@ -33,7 +33,7 @@ struct StepBatch {
   std::vector<Indices> passes;  ///< places in `batch`
   Order kind = Order::shuffled;
   PassLimits limits{};
-  Tokens longest_path{};        ///< of all rows of the stage: no row that is made on the way is longer
+  Tokens longest_path{};  ///< of all rows of the stage: no row that is made on the way is longer
 
   /// Prompts and completions of the step's rows.
   [[nodiscard]] Tokens tokens() const {
@@ -93,7 +93,8 @@ inline void require_completions(std::span<const Row> rows, std::size_t count) {
 }
 
 /// The field's figures of a pass of pairs.
-inline void add_figures(Means& means, const PairLogProbs<at::Tensor>& policy, const PairRewards<at::Tensor>& rewards) {
+inline void add_figures(Means& means, const PairLogProbs<at::Tensor>& policy,
+                        const PairRewards<at::Tensor>& rewards) {
   const auto n = static_cast<double>(policy.chosen.size(0));
   const at::Tensor margins = rewards.chosen - rewards.rejected;
   means.add("rewards/chosen", total(rewards.chosen), n);
@@ -107,7 +108,8 @@ inline void add_figures(Means& means, const PairLogProbs<at::Tensor>& policy, co
 /// The same of completions with a verdict: the good ones count as chosen, the bad ones as rejected. Their margin is a
 /// difference of two means, which `complete_margins` adds once a step is whole.
 inline void add_figures(Means& means, const LabeledLogProbs<at::Tensor>& policy, const at::Tensor& rewards) {
-  for (const auto& [verdict, mask] : {std::pair{"chosen", policy.desirable}, {"rejected", 1 - policy.desirable}}) {
+  for (const auto& [verdict, mask] :
+       {std::pair{"chosen", policy.desirable}, {"rejected", 1 - policy.desirable}}) {
     means.add(std::string{"rewards/"} + verdict, total(rewards * mask), total(mask));
     means.add(std::string{"logps/"} + verdict, total(policy.completion * mask), total(mask));
   }

@@ -52,18 +52,23 @@ class Progress {
     if (!options_.resume || !store_.exists()) return;
     loaded_ = store_.load();
     try {
-      require_same("settings", identity_, loaded_->state.at("identity"), "Resume with the settings that it began with");
+      require_same("settings", identity_, loaded_->state.at("identity"),
+                   "Resume with the settings that it began with");
       if (!options_.accept_other_machine) {
-        require_same("machine", fingerprint_, loaded_->state.at("fingerprint"),
-                     "Resume on a machine, build and thread count like the first, or accept another one: then the "
-                     "last bits may differ");
+        require_same(
+            "machine", fingerprint_, loaded_->state.at("fingerprint"),
+            "Resume on a machine, build and thread count like the first, or accept another one: then the "
+            "last bits may differ");
       }
       slice_ = loaded_->state.at("slice");
       records_ = loaded_->state.at("records");
       stage_ = detail::stage_state_of(loaded_->state.at("stage"));
-      for (const auto& entry : loaded_->state.at("ledger")) entries_.push_back(detail::ledger_entry_of(entry));
-      for (const auto& slice : loaded_->state.at("finished")) finished_.push_back(detail::slice_report_of(slice));
-      for (const auto& estimate : loaded_->state.at("before")) before_.push_back(detail::estimate_of(estimate));
+      for (const auto& entry : loaded_->state.at("ledger"))
+        entries_.push_back(detail::ledger_entry_of(entry));
+      for (const auto& slice : loaded_->state.at("finished"))
+        finished_.push_back(detail::slice_report_of(slice));
+      for (const auto& estimate : loaded_->state.at("before"))
+        before_.push_back(detail::estimate_of(estimate));
     } catch (const nlohmann::json::exception& error) {
       throw CheckpointError{{.who = "Progress",
                              .required = "a state that this version wrote",
@@ -107,8 +112,8 @@ class Progress {
 
   /// Hooks that count and save a slice's steps, and bring it back where the run was interrupted. What `parts` refers to
   /// must outlive them.
-  [[nodiscard]] StageHooks watch(std::size_t slice, RunParts parts, std::function<void(const StepRecord&)> on_step,
-                                 std::stop_token stop) {
+  [[nodiscard]] StageHooks watch(std::size_t slice, RunParts parts,
+                                 std::function<void(const StepRecord&)> on_step, std::stop_token stop) {
     const auto shared = std::make_shared<const RunParts>(std::move(parts));
     return {.on_step =
                 [this, on_step = std::move(on_step)](const StepRecord& record) {
@@ -135,11 +140,15 @@ class Progress {
   [[nodiscard]] bool is_due(const StageState& state, StageMoment moment, bool on_demand) const {
     if (options_.folder.empty()) return false;
     switch (moment) {
-      case StageMoment::begins: return on_demand && state.step == 0 && state.pass == 0;
-      case StageMoment::passed: return options_.within_steps;
-      case StageMoment::stepped: return options_.every > Steps{} && state.step % options_.every.value() == 0;
+      case StageMoment::begins:
+        return on_demand && state.step == 0 && state.pass == 0;
+      case StageMoment::passed:
+        return options_.within_steps;
+      case StageMoment::stepped:
+        return options_.every > Steps{} && state.step % options_.every.value() == 0;
       case StageMoment::ends:
-      case StageMoment::stops: break;
+      case StageMoment::stops:
+        break;
     }
     return true;
   }
@@ -156,7 +165,8 @@ class Progress {
     checkpoint.state["row_digest"] = parts.row_digest;
     if (parts.rows != nullptr) checkpoint.state["rows"] = detail::saved_list(*parts.rows);
     const auto add = [&](const std::string& prefix, const NamedTensors& tensors) {
-      for (const NamedTensor& tensor : tensors) checkpoint.tensors.push_back({prefix + tensor.name, tensor.tensor});
+      for (const NamedTensor& tensor : tensors)
+        checkpoint.tensors.push_back({prefix + tensor.name, tensor.tensor});
     };
     add("model.", parts.weights);
     add("reference.", parts.reference);
@@ -173,7 +183,8 @@ class Progress {
     restore_tensors(loaded_->tensors, "optimizer.", optimizer.state(parameters));
     for (const NamedTensor& saved : loaded_->tensors) {
       for (const NamedTensor& parameter : parameters) {
-        if (saved.name == "gradient." + parameter.name) parameter.tensor.mutable_grad() = saved.tensor.clone();
+        if (saved.name == "gradient." + parameter.name)
+          parameter.tensor.mutable_grad() = saved.tensor.clone();
       }
     }
   }
@@ -185,7 +196,9 @@ class Progress {
     if (const auto patch = nlohmann::json::diff(saved, now); !patch.empty()) {
       const std::string path = patch.front().value("path", "");
       const nlohmann::json::json_pointer place{path};
-      const auto text = [&](const nlohmann::json& json) { return json.contains(place) ? json.at(place).dump() : "nothing"; };
+      const auto text = [&](const nlohmann::json& json) {
+        return json.contains(place) ? json.at(place).dump() : "nothing";
+      };
       difference += ", first at " + path + ": " + text(now) + " instead of " + text(saved);
     }
     throw CheckpointError{{.who = "Progress",

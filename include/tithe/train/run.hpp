@@ -77,8 +77,8 @@ struct RunReport {
   Seed seed{};
   Ledger ledger;
   std::vector<SliceReport> slices{};
-  std::vector<Estimate> before{};  ///< held-out figures before training
-  std::vector<Estimate> after{};   ///< and after
+  std::vector<Estimate> before{};   ///< held-out figures before training
+  std::vector<Estimate> after{};    ///< and after
   std::vector<Finding> left_out{};  ///< held-out examples that could not be scored
   Fingerprint fingerprint{};
   double train_seconds = 0;

@@ -29,21 +29,21 @@ namespace tithe {
 
 /// Where a stage stands: with the model's weights and their gradients, all that its next pass depends on.
 struct StageState {
-  std::int64_t step = 0;   ///< optimizer steps that are done
-  Tokens tokens{};         ///< that they trained on: prompts and completions, each epoch anew
-  double seconds = 0;      ///< that they took
-  std::int64_t pass = 0;   ///< passes that are done of the next one
-  Means means{};           ///< what those passes measured
-  double loss = 0;         ///< and their share of the step's loss
+  std::int64_t step = 0;  ///< optimizer steps that are done
+  Tokens tokens{};        ///< that they trained on: prompts and completions, each epoch anew
+  double seconds = 0;     ///< that they took
+  std::int64_t pass = 0;  ///< passes that are done of the next one
+  Means means{};          ///< what those passes measured
+  double loss = 0;        ///< and their share of the step's loss
 };
 
 /// When a stage's state is consistent and can be saved.
 enum class StageMoment : std::uint8_t {
-  begins,  ///< before the first pass
-  passed,  ///< between two passes of one step
-  stepped, ///< after an optimizer step
-  ends,    ///< after the last one
-  stops,   ///< before it returns because it was asked to stop
+  begins,   ///< before the first pass
+  passed,   ///< between two passes of one step
+  stepped,  ///< after an optimizer step
+  ends,     ///< after the last one
+  stops,    ///< before it returns because it was asked to stop
 };
 
 /// What watches a stage. All may be left empty.
@@ -79,27 +79,30 @@ inline void require_finite_losses(const PassResult& result, const StepBatch& ste
   for (const Row& row : step.rows_of(pass)) {
     if (!finite[place++].item<bool>()) ids.push_back(row.id);
   }
-  throw NonFiniteError{{.who = "train_stage",
-                        .required = "a finite loss for every row",
-                        .found = "NaN or infinity for " + std::to_string(ids.size()) + " of them, first \"" +
-                                 ids.front() + '"',
-                        .fix = "Look at those rows; lower the learning rate if they are sound. No weight was changed"},
-                       ids};
+  throw NonFiniteError{
+      {.who = "train_stage",
+       .required = "a finite loss for every row",
+       .found =
+           "NaN or infinity for " + std::to_string(ids.size()) + " of them, first \"" + ids.front() + '"',
+       .fix = "Look at those rows; lower the learning rate if they are sound. No weight was changed"},
+      ids};
 }
 
 inline void require_finite_gradient(double norm, const StepBatch& step) {
   if (std::isfinite(norm)) return;
   std::vector<std::string> ids;
   for (const std::size_t row : step.batch) ids.push_back(step.rows[row].id);
-  throw NonFiniteError{{.who = "train_stage",
-                        .required = "a finite gradient",
-                        .found = "a norm of NaN or infinity on a batch of " + std::to_string(ids.size()) + " rows",
-                        .fix = "Lower the learning rate, or train in a wider dtype. No weight was changed"},
-                       ids};
+  throw NonFiniteError{
+      {.who = "train_stage",
+       .required = "a finite gradient",
+       .found = "a norm of NaN or infinity on a batch of " + std::to_string(ids.size()) + " rows",
+       .fix = "Lower the learning rate, or train in a wider dtype. No weight was changed"},
+      ids};
 }
 
 /// The record of the step that a state has just done: its loss, what its passes measured, then `figures`.
-inline StepRecord record_of(const StageState& state, StepRecord form, std::int64_t steps, std::vector<Metric> figures) {
+inline StepRecord record_of(const StageState& state, StepRecord form, std::int64_t steps,
+                            std::vector<Metric> figures) {
   form.step = state.step + 1;
   form.steps = steps;
   form.metrics = {{"loss", state.loss}};
@@ -119,17 +122,19 @@ inline StepRecord record_of(const StageState& state, StepRecord form, std::int64
 /// a weight.
 template <LanguageModel M, class Objective>
 StageReport train_stage(const M& model, const Objective& objective, std::span<const Row> rows,
-                        const StageOptions& options, const StageHooks& hooks = {}, const StepRecord& form = {}) {
+                        const StageOptions& options, const StageHooks& hooks = {},
+                        const StepRecord& form = {}) {
   using Clock = std::chrono::steady_clock;
   options.validate();
   objective.require(rows);
   const NamedTensors parameters = model.parameters();
   // A gradient that a cancelled or failed run left behind must not become part of this one's.
   for (const NamedTensor& parameter : parameters) parameter.tensor.mutable_grad() = at::Tensor{};
-  AdamW optimizer{parameters, {.beta1 = options.adam_beta1,
-                               .beta2 = options.adam_beta2,
-                               .epsilon = options.adam_epsilon,
-                               .weight_decay = options.weight_decay}};
+  AdamW optimizer{parameters,
+                  {.beta1 = options.adam_beta1,
+                   .beta2 = options.adam_beta2,
+                   .epsilon = options.adam_epsilon,
+                   .weight_decay = options.weight_decay}};
   const auto n = static_cast<std::int64_t>(rows.size());
   const std::int64_t steps_per_epoch = (n + options.rows_per_step() - 1) / options.rows_per_step();
   StageReport report{.steps = steps_per_epoch * options.epochs, .rows = n};
@@ -149,16 +154,16 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
   Tokens longest_path{};
   for (const Row& row : rows) longest_path = std::max(longest_path, row.longest_path());
   tell(report.steps == 0 ? StageMoment::ends : StageMoment::begins);
-  for (std::int64_t epoch = state.step / std::max<std::int64_t>(1, steps_per_epoch); state.step < report.steps; ++epoch) {
+  for (std::int64_t epoch = state.step / std::max<std::int64_t>(1, steps_per_epoch);
+       state.step < report.steps; ++epoch) {
     const Indices order = epoch_order(rows.size(), options.order, options.seed, epoch);
     const std::vector<Indices> batches = batches_of(order, options.rows_per_step());
     while (state.step < (epoch + 1) * steps_per_epoch) {
       const auto step_begun = Clock::now();
-      StepBatch step{rows,          order,
-                     batches[static_cast<std::size_t>(state.step % steps_per_epoch)],
-                     {},            options.order,
-                     {options.batch_size, options.max_tokens_per_pass},
-                     longest_path};
+      StepBatch step{
+          rows,        order,         batches[static_cast<std::size_t>(state.step % steps_per_epoch)],
+          {},          options.order, {options.batch_size, options.max_tokens_per_pass},
+          longest_path};
       step.passes = passes_of(step.batch, rows, step.limits);
       const auto whole = objective.whole(model, step);
 

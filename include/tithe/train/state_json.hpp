@@ -42,9 +42,11 @@ inline Digest digest_of(const std::string& digits) {
 
 inline nlohmann::json saved(const StageState& state) {
   nlohmann::json means = nlohmann::json::array();
-  for (const Means::Entry& entry : state.means.entries()) means.push_back({entry.name, saved(entry.sum), entry.count});
-  return {{"step", state.step}, {"tokens", state.tokens.value()}, {"seconds", state.seconds},
-          {"pass", state.pass}, {"means", means},                 {"loss", state.loss}};
+  for (const Means::Entry& entry : state.means.entries())
+    means.push_back({entry.name, saved(entry.sum), entry.count});
+  return {{"step", state.step},       {"tokens", state.tokens.value()},
+          {"seconds", state.seconds}, {"pass", state.pass},
+          {"means", means},           {"loss", state.loss}};
 }
 inline StageState stage_state_of(const nlohmann::json& json) {
   StageState state{.step = json.at("step"),
@@ -59,9 +61,14 @@ inline StageState stage_state_of(const nlohmann::json& json) {
 }
 
 inline nlohmann::json saved(const LedgerEntry& entry) {
-  return {static_cast<int>(entry.stage), entry.slice,         entry.origin.id,
-          entry.origin.file,             entry.origin.line,   entry.content.hex(),
-          static_cast<int>(entry.outcome), entry.reason};
+  return {static_cast<int>(entry.stage),
+          entry.slice,
+          entry.origin.id,
+          entry.origin.file,
+          entry.origin.line,
+          entry.content.hex(),
+          static_cast<int>(entry.outcome),
+          entry.reason};
 }
 inline LedgerEntry ledger_entry_of(const nlohmann::json& json) {
   return {.stage = static_cast<Stage>(json.at(0).get<int>()),
@@ -73,8 +80,9 @@ inline LedgerEntry ledger_entry_of(const nlohmann::json& json) {
 }
 
 inline nlohmann::json saved(const SliceReport& slice) {
-  return {static_cast<int>(slice.stage), slice.labels.value(),          slice.training.steps,  slice.training.steps_done,
-          slice.training.rows,           slice.training.tokens.value(), slice.training.seconds};
+  return {static_cast<int>(slice.stage), slice.labels.value(), slice.training.steps,
+          slice.training.steps_done,     slice.training.rows,  slice.training.tokens.value(),
+          slice.training.seconds};
 }
 inline SliceReport slice_report_of(const nlohmann::json& json) {
   return {.stage = static_cast<Stage>(json.at(0).get<int>()),
