@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <initializer_list>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +22,8 @@ namespace tithe {
 /// compiles on a column, in whatever namespace it stands, compiles on a tensor.
 class Column {
  public:
+  /// A column that was never computed: NaN, so that whatever reads it shows it.
+  Column() : Column{std::numeric_limits<double>::quiet_NaN()} {}
   Column(double value) : values_{value} {}  // NOLINT(google-explicit-constructor): a number broadcasts
   Column(std::initializer_list<double> values) : values_{values} {}
   explicit Column(std::vector<double> values) : values_{std::move(values)} {}
@@ -87,6 +90,9 @@ class Column {
 }
 [[nodiscard]] inline Column log(const Column& x) {
   return x.each([](double v) { return log(v); });
+}
+[[nodiscard]] inline Column expm1(const Column& x) {
+  return x.each([](double v) { return expm1(v); });
 }
 [[nodiscard]] inline Column abs(const Column& x) {
   return x.each([](double v) { return abs(v); });

@@ -4,93 +4,17 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
 #include "tithe/core/example.hpp"
 #include "tithe/core/policy.hpp"
-#include "tithe/core/real.hpp"
 #include "tithe/loss/column.hpp"
+#include "tithe/loss/records.hpp"
 
-/// What a loss reads, and what makes a type a loss.
-///
-/// All records are templates over the number type: one value a row, as `at::Tensor` of shape [rows] in
-/// training, as `Column` in checks and laws, or as a plain `double` for one row. Log-probabilities are
-/// natural logarithms, summed over a completion's tokens.
+/// What makes a type a loss.
 namespace tithe {
-
-/// A batch of pairs. [pairs]
-template <class T>
-struct PairLogProbs {
-  T chosen;
-  T rejected;
-  /// How many tokens the completions have.
-  T chosen_tokens;
-  T rejected_tokens;
-};
-
-/// A batch of completions with a verdict. [rows]
-template <class T>
-struct LabeledLogProbs {
-  T completion;
-  /// How many tokens the completion has.
-  T tokens;
-  /// 1 where the verdict is good, 0 where it is bad.
-  T desirable;
-};
-
-/// The same prompts with the completions of other rows: what a labelled loss estimates its divergence from.
-/// [rows]
-template <class T>
-struct MismatchedLogProbs {
-  T policy;
-  T reference;
-};
-
-/// A batch of demonstrations, token by token. [tokens]
-template <class T>
-struct TokenLogProbs {
-  /// The log-probability of the token that stands there.
-  T target;
-};
-
-/// The implicit rewards of a batch of pairs. [pairs]
-template <class T>
-struct PairRewards {
-  T chosen;
-  T rejected;
-};
-
-/// β(log π − log ρ), the reward that a policy model implies against its reference (Rafailov et al. 2023, eq.
-/// 5 without the term that depends on the prompt alone).
-template <Real Beta, class T>
-[[nodiscard]] PairRewards<T> log_ratio_rewards(const Knob<Beta>& beta, const PairLogProbs<T>& policy,
-                                               const PairLogProbs<T>& reference) {
-  return {beta * (policy.chosen - reference.chosen), beta * (policy.rejected - reference.rejected)};
-}
-template <Real Beta, class T>
-[[nodiscard]] T log_ratio_rewards(const Knob<Beta>& beta, const LabeledLogProbs<T>& policy,
-                                  const LabeledLogProbs<T>& reference) {
-  return beta * (policy.completion - reference.completion);
-}
-
-/// What a loss on a kind of example reads and rewards: `LossRecords<PreferencePair>::LogProbs<T>`.
-template <class Example>
-struct LossRecords;
-template <>
-struct LossRecords<PreferencePair> {
-  template <class T>
-  using LogProbs = PairLogProbs<T>;
-  template <class T>
-  using Rewards = PairRewards<T>;
-};
-template <>
-struct LossRecords<LabeledCompletion> {
-  template <class T>
-  using LogProbs = LabeledLogProbs<T>;
-  template <class T>
-  using Rewards = T;
-};
 
 namespace detail {
 
@@ -148,6 +72,49 @@ concept NeedsReference = DeclaresReference<L> && bool{L::needs_reference};
 /// The loss reads log-probabilities of mismatched completions: `needs_mismatched = true`.
 template <class L>
 concept NeedsMismatched = requires { requires L::needs_mismatched; };
+
+/// What the loss reads beyond sums and lengths: its `static constexpr Statistics reads`, or nothing.
+template <class L>
+[[nodiscard]] consteval Statistics statistics_of() {
+  if constexpr (requires { L::reads; }) {
+    return L::reads;
+  } else {
+    return {};
+  }
+}
+
+/// The loss reads policy and reference only through log π − log ρ of each completion, so that a score of it
+/// may take its place (WithDivergence): `reads_log_ratios = true`.
+template <class L>
+concept ReadsLogRatios = requires { requires L::reads_log_ratios; };
+
+/// The loss divides a completion's sum by its length: `divides_by_length = true`.
+template <class L>
+concept DividesByLength = requires { requires L::divides_by_length; };
+
+/// Why a loss that wraps others cannot wrap these: `static constexpr Misfit misfit`. Checked before anything
+/// else of it, so that the rest may assume a fit.
+enum class Misfit : std::uint8_t {
+  none,
+  not_a_pair_loss,  ///< what is wrapped is no preference loss on pairs
+  divergence,       ///< it does not read log-ratios alone
+  length,           ///< it divides by length already
+  weights,          ///< its rows are coupled, so they have no losses of their own to weigh
+};
+template <class L>
+[[nodiscard]] consteval Misfit misfit_of() {
+  if constexpr (requires { L::misfit; }) {
+    return L::misfit;
+  } else {
+    return Misfit::none;
+  }
+}
+
+/// The loss keeps a mean from batch to batch: `using State = RunningMean`, and `RunningMean next(const
+/// RunningMean& before, policy, reference) const`, called once a step with the whole batch and without
+/// gradients. The new state becomes the last argument of the formula, as a coupling does.
+template <class L>
+concept Stateful = std::same_as<typename L::State, RunningMean>;
 
 /// The loss couples the rows of a batch: each row's loss depends on a quantity of the whole batch.
 ///
@@ -208,6 +175,26 @@ template <class L, class LogProbs, class... Coupling>
   }
 }
 
+/// The state after a batch, from records of the whole batch; a reference that the loss does not read is
+/// ignored.
+template <Stateful L, class LogProbs>
+[[nodiscard]] RunningMean next_state(const L& loss, const RunningMean& before, const LogProbs& policy,
+                                     const LogProbs& reference)
+  requires requires {
+    requires NeedsReference<L>;
+    loss.next(before, policy, reference);
+  } || requires {
+    requires !NeedsReference<L>;
+    loss.next(before, policy);
+  }
+{
+  if constexpr (NeedsReference<L>) {
+    return loss.next(before, policy, reference);
+  } else {
+    return loss.next(before, policy);
+  }
+}
+
 /// The rewards of each row; a reference that the loss does not read is ignored.
 template <class L, class LogProbs>
 [[nodiscard]] auto row_rewards(const L& loss, const LogProbs& policy, const LogProbs& reference) {
@@ -223,7 +210,12 @@ namespace detail {
 template <class L>
 consteval bool has_formula() {
   using Batch = LogProbsOf<L, Column>;
-  if constexpr (Coupled<L>) {
+  if constexpr (Stateful<L>) {
+    return requires(const L& loss, const Batch& batch, const RunningMean& state) {
+      { next_state(loss, state, batch, batch) } -> std::same_as<RunningMean>;
+      { row_losses(loss, batch, batch, state) } -> std::same_as<Column>;
+    };
+  } else if constexpr (Coupled<L>) {
     using Coupling = decltype(couple_rows<L, Column>(std::declval<const L&>(), std::declval<const Batch&>(),
                                                      std::declval<const Batch&>(),
                                                      std::declval<const MismatchedLogProbs<Column>&>()));
@@ -253,8 +245,8 @@ consteval bool has_rewards() {
 
 }  // namespace detail
 
-/// The formula takes log-probabilities, those of the reference if needed, and the coupling if there is one,
-/// and returns the loss of each row: `operator()(policy, reference, coupling)`.
+/// The formula takes log-probabilities, those of the reference if needed, and the coupling or the state if
+/// there is one, and returns the loss of each row: `operator()(policy, reference, coupling)`.
 template <class L>
 concept HasFormula = detail::has_formula<L>();
 

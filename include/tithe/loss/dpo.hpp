@@ -17,6 +17,7 @@ template <Real Beta = 0.1>
 struct Dpo {
   using Example = PreferencePair;
   static constexpr bool needs_reference = true;
+  static constexpr bool reads_log_ratios = true;
 
   /// How strongly the reference is held to: the weight of the divergence from it.
   [[no_unique_address]] Knob<Beta> beta{};

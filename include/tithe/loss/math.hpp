@@ -7,7 +7,7 @@
 ///
 /// A formula is a template over its number type and calls these without qualification, so that the same text
 /// works on `double` and `Column` (here) and on `at::Tensor` (found in namespace `at`, where all of them
-/// exist by these names): log_sigmoid, sigmoid, exp, log, abs, square, clamp_min, clamp_max, sum, mean,
+/// exist by these names): log_sigmoid, sigmoid, exp, expm1, log, abs, square, clamp_min, clamp_max, sum, mean,
 /// detach, besides + − * / with each other and with plain numbers.
 namespace tithe {
 
@@ -27,6 +27,7 @@ namespace tithe {
 // ambiguous.
 using std::abs;
 using std::exp;
+using std::expm1;
 using std::log;
 
 /// x².
