@@ -151,6 +151,7 @@ CATCH_TEST_CASE("a row beyond the limit of tokens makes a pass of its own", "[da
   CATCH_CHECK(passes_of({0, 1, 2, 3}, rows, {.rows = 4, .tokens = Tokens{10}}) ==
               std::vector<Indices>{{1, 3}, {0}, {2}});
   CATCH_CHECK(passes_of({2}, rows, {.rows = 4, .tokens = Tokens{10}}) == std::vector<Indices>{{0}});
+  CATCH_CHECK(passes_of({}, rows, {.rows = 4}).empty());
 }
 
 CATCH_TEST_CASE("passes hold every place once, and no more than they may", "[data]") {

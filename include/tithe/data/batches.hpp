@@ -51,11 +51,12 @@ struct PassLimits {
 };
 
 /// A step's batch cut into passes, each a list of places in the batch; rows of like length stand together, so that
-/// attention pads little.
+/// attention pads little. An empty batch has none.
 ///
 /// How a batch is cut never changes what a step computes; a batch that fits one pass keeps its order.
 inline std::vector<Indices> passes_of(const Indices& batch, std::span<const Row> rows,
                                       const PassLimits& limits) {
+  if (batch.empty()) return {};
   const auto tokens_at = [&](std::size_t place) { return rows[batch[place]].tokens(); };
   const auto exceeds = [&](std::size_t count, Tokens tokens) {
     return static_cast<std::int64_t>(count) > limits.rows ||

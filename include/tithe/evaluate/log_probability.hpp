@@ -37,7 +37,6 @@ struct EvaluationOptions {
 template <LanguageModel M>
 std::vector<std::vector<double>> completion_logprobs(const M& model, std::span<const Row> rows,
                                                      const EvaluationOptions& options = {}) {
-  if (rows.empty()) return {};
   const at::NoGradGuard no_grad;
   Indices all(rows.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
