@@ -16,13 +16,10 @@ function(tithe_list_tests)
   set_property(GLOBAL APPEND PROPERTY tithe_listed_tests ${ARGN})
 endfunction()
 
-# tithe_add_tests(<program> <library> [<file>...]): a test program and what CTest runs of it: its cases, and, apart, the
+# tithe_add_tests(<program> <library> <file>...): a test program and what CTest runs of it: its cases, and, apart, the
 # cases tagged [third-party], which say SKIPPED and are counted as skipped where TITHE_DATA is missing.
 function(tithe_add_tests program library)
   tithe_list_tests(${ARGN})
-  if(NOT ARGN)
-    return()
-  endif()
   add_executable(${program} ${ARGN} $<TARGET_OBJECTS:tests_main>)
   target_include_directories(${program} PRIVATE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}")
   target_link_libraries(${program} PRIVATE Catch2::Catch2)
