@@ -97,6 +97,40 @@ CATCH_TEST_CASE("a cache grows past what it reserved, up to the model's last pos
   check_equal(cached, generate(Uncached{model}, prompts, uncached));
 }
 
+CATCH_TEST_CASE("a cache gives back the memory of sequences that are done", "[model]") {
+  const Decoder model = long_decoder();
+  const std::vector<TokenIds> prompts = some_prompts(9);
+  std::vector<const TokenIds*> some;
+  for (const TokenIds& prompt : prompts) some.push_back(&prompt);
+  const at::NoGradGuard no_grad;
+  CachedSequences<Decoder> cached;
+  RecomputedSequences<Decoder> recomputed;
+  cached.begin(model, some, 8);
+  recomputed.begin(model, some, 8);
+  CATCH_CHECK(cached.room() == 9);
+  std::size_t left = prompts.size();
+  const auto remove_and_append = [&](std::size_t place) {
+    cached.remove(place);
+    recomputed.remove(place);
+    --left;
+    const TokenIds tokens(left, static_cast<std::int64_t>(left));
+    const at::Tensor difference = cached.append(model, tokens) - recomputed.append(model, tokens);
+    CATCH_CHECK(difference.abs().max().item<double>() < 1e-12);  // float64, logits of about 1
+    return cached.room();
+  };
+  // At half of what there was room for: 4 of 9, 2 of 4, 1 of 2.
+  std::vector<std::int64_t> rooms;
+  for (const std::size_t place : {0U, 7U, 2U, 1U, 4U, 3U, 0U, 1U}) rooms.push_back(remove_and_append(place));
+  CATCH_CHECK(rooms == std::vector<std::int64_t>{9, 9, 9, 9, 4, 4, 2, 1});
+
+  // What is generated is what a cache gives that never shrinks: that of one prompt at a time.
+  const std::vector<TokenIds> many = some_prompts(40);
+  GenerationOptions options = sampled();
+  const std::vector<Generation> together = generate(model, many, options);
+  options.batch_size = 1;
+  check_equal(together, generate(model, many, options));
+}
+
 CATCH_TEST_CASE("what is generated does not depend on the other prompts", "[model]") {
   const Decoder model = long_decoder();
   const std::vector<TokenIds> prompts = some_prompts(21);

@@ -72,8 +72,8 @@ class RecomputedSequences {
   Rows rows_;
 };
 
-/// Growing sequences whose keys and values are kept: a new token costs one token's work. The members are those of
-/// RecomputedSequences.
+/// Growing sequences whose keys and values are kept: a new token costs one token's work, and the memory of sequences
+/// that were removed is given back by halves. The members are those of RecomputedSequences.
 template <CacheableModel M>
 class CachedSequences {
  public:
@@ -102,7 +102,13 @@ class CachedSequences {
   at::Tensor append(const M& model, const TokenIds& tokens) {
     const auto count = std::ssize(lengths_);
     const std::int64_t longest = *std::ranges::max_element(lengths_) + 1;
-    if (longest > layers_.front().keys.size(2)) make_room(model, 2 * longest);
+    const at::Tensor& any = layers_.front().keys;
+    if (longest > any.size(2)) {
+      make_room(model, 2 * longest);
+    } else if (2 * count <=
+               any.size(0)) {  // not at each removal: so all copies together cost no more than the first
+      make_room(model, any.size(2));
+    }
     const at::Tensor places = at::arange(count, at::kLong);
     const at::Tensor positions = at::tensor(lengths_, at::kLong);
     // Sequences of one length see all there is; of others, the shorter see nothing behind their end.
@@ -144,6 +150,9 @@ class CachedSequences {
     lengths_.pop_back();
   }
 
+  /// How many sequences there is memory for: less than twice those that were left at the last `append`.
+  [[nodiscard]] std::int64_t room() const { return layers_.empty() ? 0 : layers_.front().keys.size(0); }
+
  private:
   /// What a pass over prompts may hold, so that memory does not grow with their number.
   static constexpr std::int64_t tokens_per_pass = 4096;
@@ -180,12 +189,13 @@ class CachedSequences {
     return hidden.index_select(0, at::tensor(ends, at::kLong)).matmul(model.head().t());
   }
 
-  /// Makes room for sequences of so many tokens, or as many as the model has positions; what is there is kept.
+  /// Makes room for the sequences that there are, of so many tokens or as many as the model has positions; what they hold
+  /// is kept.
   void make_room(const M& model, std::int64_t tokens) {
     const DecoderConfig& config = model.config();
     const std::int64_t capacity = std::min(tokens, config.max_position_embeddings);
     const auto count = std::ssize(lengths_);
-    const auto enlarged = [&](const at::Tensor& old) {
+    const auto moved = [&](const at::Tensor& old) {
       // Zeros, since what a mask hides must at least be finite.
       at::Tensor all = at::zeros({count, config.num_key_value_heads, capacity, config.head_dim},
                                  at::TensorOptions{}.dtype(model.dtype()));
@@ -193,7 +203,7 @@ class CachedSequences {
       return all;
     };
     layers_.resize(static_cast<std::size_t>(config.num_hidden_layers));
-    for (Layer& layer : layers_) layer = {enlarged(layer.keys), enlarged(layer.values)};
+    for (Layer& layer : layers_) layer = {moved(layer.keys), moved(layer.values)};
   }
 
   std::vector<Layer> layers_;

@@ -121,8 +121,7 @@ class GeneratingBatch {
     }
     if (live_.empty()) return;
     if (options_.stop.stop_requested()) return cancel();
-    constexpr std::int64_t reserve =
-        128;  // most answers are shorter; what is not written costs address space alone
+    constexpr std::int64_t reserve = 128;  // most answers are shorter; a longer one makes the cache grow
     at::Tensor logits = sequences_.begin(model, prompts, std::min(room, reserve));
     for (std::uint64_t step = 0;; ++step) {
       const TokenIds tokens = take_tokens(logits, step);
