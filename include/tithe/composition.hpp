@@ -183,11 +183,13 @@ consteval bool verify() {
                 "tenth as 0.1, not as 10.");
   constexpr bool loss_in_range = misuse != Misuse::loss_out_of_range;
   static_assert(loss_in_range,
-                "Pipeline: a number of the loss is out of range. Beta and weights are above 0.");
+                "Pipeline: a number of the loss is out of range. Give beta and weights values above 0, as in "
+                "Dpo<0.1>; for other numbers see the requirement in its broken_requirement().");
   constexpr bool reference_in_range = misuse != Misuse::reference_out_of_range;
-  static_assert(reference_in_range,
-                "Pipeline: a number of the reference is out of range. See the requirement in its "
-                "broken_requirement().");
+  static_assert(
+      reference_in_range,
+      "Pipeline: a number of the reference is out of range. Give it one that meets the requirement in "
+      "its broken_requirement().");
   return misuse == Misuse::none;
 }
 

@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 // Every misuse of a composition. Without a case the file compiles: each case changes one thing.
 #include <string>
+#include <string_view>
 
 #include "tithe/composition.hpp"
 #include "tithe/loss/dpo.hpp"
@@ -147,6 +148,11 @@ struct MyReference {
     return model.frozen_copy();
   }
 #endif
+#ifdef CASE_REFERENCE_OUT_OF_RANGE
+  constexpr std::string_view broken_requirement() const { return "a share of 1 or less"; }
+#else
+  constexpr std::string_view broken_requirement() const { return ""; }
+#endif
   std::string name() const { return "MyReference"; }
 };
 
@@ -192,6 +198,8 @@ using Recipe = Composition<PreferenceOnly, Dpo<0.1>, FrozenSft, CrossEntropy>;
 using Recipe = Composition<SftFraction<10>, Dpo<0.1>, FrozenSft>;
 #elif defined CASE_BETA_OUT_OF_RANGE
 using Recipe = Composition<SftFraction<0.1>, Dpo<-0.1>, FrozenSft>;
+#elif defined CASE_WEIGHT_OUT_OF_RANGE
+using Recipe = Composition<SftFraction<0.1>, Kto<0.1, -1>, FrozenSft>;
 #elif defined CASE_NOT_A_POLICY
 using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft, int>;
 #elif defined CASE_CONST_POLICY
