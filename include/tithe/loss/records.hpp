@@ -1,11 +1,9 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <cstdint>
-
 #include "tithe/core/example.hpp"
 #include "tithe/core/real.hpp"
-#include "tithe/core/record.hpp"
+#include "tithe/core/statistics.hpp"
 
 /// What a loss reads.
 ///
@@ -13,23 +11,6 @@
 /// training, as `Column` in checks and laws, or as a plain `double` for one row. Log-probabilities are
 /// natural logarithms, summed over a completion's tokens.
 namespace tithe {
-
-/// What a loss reads beyond each completion's sum and length. It says so with `static constexpr Statistics
-/// reads{.tails = true};`. Nothing that no loss reads is computed, and what is not computed is not there: a
-/// tensor is undefined, a Column holds NaN.
-struct Statistics {
-  /// `PairLogProbs::chosen_tail` and `rejected_tail`.
-  bool tails = false;
-  /// `PairLogProbs::chosen_collision` and `rejected_collision`.
-  bool collisions = false;
-  /// `TokenLogProbs::vocabulary_mean`.
-  bool vocabulary_mean = false;
-
-  friend constexpr Statistics operator|(const Statistics& a, const Statistics& b) {
-    return {a.tails || b.tails, a.collisions || b.collisions, a.vocabulary_mean || b.vocabulary_mean};
-  }
-  friend constexpr bool operator==(const Statistics&, const Statistics&) = default;
-};
 
 /// A batch of pairs. [pairs]
 template <class T>

@@ -1,0 +1,23 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+namespace tithe {
+
+/// What a loss reads beyond each completion's sum and length. It says so with `static constexpr Statistics
+/// reads{.tails = true};`. Nothing that no loss reads is computed, and what is not computed is not there: a
+/// tensor is undefined, a Column holds NaN.
+struct Statistics {
+  /// What stands past the length of the pair's shorter completion: `PairLogProbs::chosen_tail`, `rejected_tail`.
+  bool tails = false;
+  /// log Σ_v π(v | …)² at each token of a completion: `PairLogProbs::chosen_collision`, `rejected_collision`.
+  bool collisions = false;
+  /// The mean of log π(v | …) over the vocabulary at each token: `TokenLogProbs::vocabulary_mean`.
+  bool vocabulary_mean = false;
+
+  friend constexpr Statistics operator|(const Statistics& a, const Statistics& b) {
+    return {a.tails || b.tails, a.collisions || b.collisions, a.vocabulary_mean || b.vocabulary_mean};
+  }
+  friend constexpr bool operator==(const Statistics&, const Statistics&) = default;
+};
+
+}  // namespace tithe
