@@ -13,21 +13,44 @@
 /// Log-probabilities of completions under a model: all that a loss or a reference ever sees of it.
 namespace tithe {
 
+/// A model that gives hidden states and a head apart.
+template <class M>
+concept GivesStates = requires(const M& model, const PackedRows& rows) {
+  model.head();
+  requires requires { model.predicting_hidden(rows); } || requires { model.hidden(rows); };
+};
+
+/// The hidden states that predict a completion's tokens, [predicted_tokens, d], in the order of `rows.targets`. A model
+/// that can leave out what predicts nothing says so with `predicting_hidden`.
+template <GivesStates M>
+at::Tensor predicting_states(const M& model, const PackedRows& rows) {
+  if constexpr (requires { model.predicting_hidden(rows); }) {
+    return model.predicting_hidden(rows);
+  } else {
+    return model.hidden(rows).index_select(0, rows.predecessors);
+  }
+}
+
+namespace detail {
+
+/// log p of the whole vocabulary at the predicted tokens, [predicted_tokens, vocabulary], of a model that gives logits.
+template <class M>
+at::Tensor log_softmax_of_logits(const M& model, const PackedRows& rows) {
+  const at::Tensor logits = model.completion_logits(rows);
+  return logits.log_softmax(1, at::promote_types(logits.scalar_type(), at::kFloat));
+}
+
+}  // namespace detail
+
 /// log p of every predicted token, [predicted_tokens], float32 or wider, in the order of `rows.targets`.
 ///
-/// A model (concept LanguageModel) gives hidden states and a head, or the logits of the predicted tokens. One that can
-/// leave out what predicts nothing says so with `predicting_hidden`.
+/// A model (concept LanguageModel) gives hidden states and a head, or the logits of the predicted tokens.
 template <class M>
 at::Tensor token_logprobs(const M& model, const PackedRows& rows, const HeadOptions& options = {}) {
-  if constexpr (requires { model.predicting_hidden(rows), model.head(); }) {
-    return head_logprobs(model.predicting_hidden(rows), model.head(), rows.targets, options);
-  } else if constexpr (requires { model.hidden(rows), model.head(); }) {
-    return head_logprobs(model.hidden(rows).index_select(0, rows.predecessors), model.head(), rows.targets,
-                         options);
+  if constexpr (GivesStates<M>) {
+    return head_logprobs(predicting_states(model, rows), model.head(), rows.targets, options);
   } else {
-    const at::Tensor logits = model.completion_logits(rows);
-    const auto wide = at::promote_types(logits.scalar_type(), at::kFloat);
-    return logits.log_softmax(1, wide).gather(1, rows.targets.unsqueeze(1)).squeeze(1);
+    return detail::at_targets(detail::log_softmax_of_logits(model, rows), rows.targets);
   }
 }
 
