@@ -4,7 +4,9 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/equal.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,6 +32,22 @@ inline Decoder small_decoder(at::ScalarType dtype = at::kFloat, std::uint64_t se
   config.tie_word_embeddings = true;
   return Decoder::initialize(config, {.matrix_gain = 0.7, .embedding = 0.3}, Seed{seed}, dtype);
 }
+
+/// A small decoder that calls something before each pass through it.
+struct Watched {
+  Decoder model;
+  std::function<void()> on_pass;
+
+  [[nodiscard]] at::Tensor hidden(const PackedRows& rows) const {
+    on_pass();
+    return model.hidden(rows);
+  }
+  [[nodiscard]] at::Tensor head() const { return model.head(); }
+  [[nodiscard]] NamedTensors parameters() const { return model.parameters(); }
+  [[nodiscard]] NamedTensors weights() const { return model.weights(); }
+  [[nodiscard]] Watched frozen_copy() const { return {model.frozen_copy(), on_pass}; }
+};
+static_assert(LanguageModel<Watched> && CopyableModel<Watched>);
 
 /// Rows of random ids, each with its own prompt, named "row0", "row1", …; verdicts alternate.
 inline Rows small_rows(std::size_t count, std::size_t completions, std::uint64_t seed = 2) {

@@ -225,6 +225,40 @@ CATCH_TEST_CASE("a stop is obeyed within a step, and leaves nothing behind", "[t
   CATCH_CHECK(same_bits(model, twin));
 }
 
+CATCH_TEST_CASE("a stop is obeyed at the next pass, also among those without gradients", "[train]") {
+  StageOptions options = three_epochs();
+  options.batch_size = 2;
+  options.accumulate = 4;
+  const Rows rows = small_rows(8, 1);  // one step an epoch: 4 passes for the baseline, then 4 that train
+  std::vector<Decoder> after;          // as each step of a run that is left alone leaves it
+  const Watched alone{small_decoder(), [] {}};
+  after.push_back(alone.model.clone());
+  train_stage(alone, kto(alone.model), rows, options,
+              {.on_step = [&](const StepRecord&) { after.push_back(alone.model.clone()); }});
+  CATCH_REQUIRE(after.size() == 4);
+
+  for (int stopped = 1; stopped <= 24; ++stopped) {
+    std::stop_source source;
+    int passes = 0;
+    const Watched model{small_decoder(), [&] {
+                          if (++passes == stopped) source.request_stop();
+                        }};
+    std::vector<std::int64_t> at_stop;
+    const StageHooks hooks{.on_progress =
+                               [&](const StageState& state, const AdamW&, StageMoment moment) {
+                                 if (moment == StageMoment::stops) at_stop = {state.step, state.pass};
+                               },
+                           .stop = source.get_token()};
+    const StageReport report = train_stage(model, kto(model.model), rows, options, hooks);
+    CATCH_CAPTURE(stopped);
+    CATCH_CHECK(passes == stopped);
+    const std::int64_t step = stopped / 8, trained = std::max(0, stopped % 8 - 4);
+    CATCH_CHECK(report.cancelled == (stopped < 24));  // after the last pass nothing is left to stop
+    CATCH_CHECK(at_stop == (stopped < 24 ? std::vector{step, trained} : std::vector<std::int64_t>{}));
+    CATCH_CHECK(same_bits(model.model, after[static_cast<std::size_t>(step)]));
+  }
+}
+
 CATCH_TEST_CASE("rows that an objective cannot read are refused before training", "[train]") {
   const Decoder model = small_decoder();
   const auto refuse = [&](const auto& objective, const Rows& rows, const char* text) {

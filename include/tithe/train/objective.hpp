@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <range/v3/view/transform.hpp>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -54,7 +55,8 @@ struct SupervisedObjective {
     double tokens = 0;
   };
   template <LanguageModel M>
-  [[nodiscard]] Whole whole(const M& /*model*/, const StepBatch& step) const {
+  [[nodiscard]] Whole whole(const M& /*model*/, const StepBatch& step,
+                            const std::stop_token& /*stop*/ = {}) const {
     std::int64_t tokens = 0;
     for (const std::size_t row : step.batch) {
       for (const TokenIds& completion : step.rows[row].completions) tokens += std::ssize(completion);
@@ -103,18 +105,20 @@ class PreferenceObjective {
     std::vector<at::Tensor> coupling;  ///< each of one number, or of one a row in the order of the passes
   };
 
+  /// `stop` is asked before each of its passes; once it is requested, the facts are not all there and are of no use.
   template <LanguageModel M>
-  [[nodiscard]] Whole whole(const M& model, const StepBatch& step) const {
+  [[nodiscard]] Whole whole(const M& model, const StepBatch& step, const std::stop_token& stop = {}) const {
     Whole facts{static_cast<double>(step.batch.size()), {}};
     if constexpr (Coupled<Loss>) {
       const at::NoGradGuard no_grad;
       LogProbs policy, reference;
       MismatchedLogProbs<at::Tensor> mismatched;
       if constexpr (NeedsMismatched<Loss>) {
-        mismatched = mismatched_logprobs(model, step);
+        mismatched = mismatched_logprobs(model, step, stop);
       } else {
-        std::tie(policy, reference) = all_logprobs(model, step);
+        std::tie(policy, reference) = all_logprobs(model, step, stop);
       }
+      if (stop.stop_requested()) return facts;
       facts.coupling = as_list(couple_rows<Loss, at::Tensor>(loss_, policy, reference, mismatched));
     }
     return facts;
@@ -172,9 +176,11 @@ class PreferenceObjective {
 
   /// The whole batch, pass after pass.
   template <LanguageModel M>
-  [[nodiscard]] std::pair<LogProbs, LogProbs> all_logprobs(const M& model, const StepBatch& step) const {
+  [[nodiscard]] std::pair<LogProbs, LogProbs> all_logprobs(const M& model, const StepBatch& step,
+                                                           const std::stop_token& stop) const {
     std::vector<LogProbs> policy, reference;
     for (std::size_t pass = 0; pass < step.passes.size(); ++pass) {
+      if (stop.stop_requested()) return {};
       const PackedRows rows = pack(step.rows_of(pass));
       policy.push_back(records(completion_sums(model, rows), rows, step, pass));
       if constexpr (NeedsReference<Loss>) reference.push_back(reference_records(rows, step, pass));
@@ -183,8 +189,8 @@ class PreferenceObjective {
   }
 
   template <LanguageModel M>
-  [[nodiscard]] MismatchedLogProbs<at::Tensor> mismatched_logprobs(const M& model,
-                                                                   const StepBatch& step) const {
+  [[nodiscard]] MismatchedLogProbs<at::Tensor> mismatched_logprobs(const M& model, const StepBatch& step,
+                                                                   const std::stop_token& stop) const {
     const Indices partners = mismatched_rows(step.batch, step.order, step.rows, step.kind);
     Rows mismatched;
     Indices all;
@@ -199,6 +205,7 @@ class PreferenceObjective {
     }
     at::Tensor policy, reference;
     for (const Indices& places : passes_of(all, mismatched, step.limits)) {
+      if (stop.stop_requested()) return {};
       const PackedRows rows = pack(places | ranges::views::transform([&](std::size_t place) -> const Row& {
                                      return mismatched[place];
                                    }));

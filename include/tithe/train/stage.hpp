@@ -54,7 +54,7 @@ struct StageHooks {
   std::function<void(const StageState&, const AdamW&, StageMoment)> on_progress{};
   /// Before the first step, to bring back a state that was saved.
   std::function<void(StageState&, AdamW&)> restore{};
-  /// Asked between passes; the stage then returns as it stands.
+  /// Asked before every pass, those without gradients too; the stage then returns as it stands.
   std::stop_token stop{};
 };
 
@@ -165,7 +165,7 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
           {},          options.order, {options.batch_size, options.max_tokens_per_pass},
           longest_path};
       step.passes = passes_of(step.batch, rows, step.limits);
-      const auto whole = objective.whole(model, step);
+      const auto whole = objective.whole(model, step, hooks.stop);
 
       for (auto pass = static_cast<std::size_t>(state.pass); pass < step.passes.size(); ++pass) {
         if (hooks.stop.stop_requested()) {
