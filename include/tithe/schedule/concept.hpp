@@ -2,9 +2,13 @@
 #pragma once
 
 #include <concepts>
+#include <string>
+#include <string_view>
+#include <type_traits>
 
 #include "tithe/budget/budget.hpp"
 #include "tithe/budget/plan.hpp"
+#include "tithe/core/error.hpp"
 #include "tithe/core/policy.hpp"
 
 /// What makes a type a schedule: it turns a budget into a plan, and does nothing else.
@@ -44,5 +48,50 @@ template <class S>
 concept PlansDemonstrations = !requires {
   requires !bool { S::plans_demonstrations };
 };
+
+/// A schedule that claims, with `static constexpr bool grows_with_budget = true`, that a larger budget buys no
+/// fewer labels of either stage; testing/schedule_laws.hpp holds it to that.
+template <class S>
+concept GrowsWithBudget = requires {
+  requires bool { S::grows_with_budget };
+};
+
+namespace detail {
+
+// What stands in for a schedule that is none, so that the compiler says no more than the one sentence.
+struct StandIn {
+  [[nodiscard]] constexpr Plan plan(const Budget&) const { return {}; }
+  [[nodiscard]] std::string name() const { return policy_name("StandIn"); }
+};
+
+template <class S>
+inline constexpr bool is_schedule = Schedule<S>;
+
+template <class S>
+struct Held {
+  static_assert(
+      is_schedule<S>,
+      "Schedule: what a schedule builds on is no schedule. Give it one, such as SftFraction<0.1>, or "
+      "a type that has `constexpr Plan plan(const Budget&) const` and `std::string name() const`.");
+  using type = std::conditional_t<is_schedule<S>, S, StandIn>;
+};
+
+// The schedule that another one is made of, checked.
+template <class S>
+using HeldSchedule = typename Held<S>::type;
+
+// What `plan` of a schedule with a range does first: a pipeline has checked its numbers before, a direct call
+// has not.
+template <HasRange S>
+constexpr void require_in_range(const S& schedule) {
+  const std::string_view broken = schedule.broken_requirement();
+  if (broken.empty()) return;
+  throw BudgetError{{.who = "Schedule",
+                     .required = std::string{broken},
+                     .found = schedule.name(),
+                     .fix = "Give each number of the schedule a value in its range"}};
+}
+
+}  // namespace detail
 
 }  // namespace tithe

@@ -11,6 +11,7 @@ namespace tithe {
 /// with it.
 struct PreferenceOnly {
   static constexpr bool plans_demonstrations = false;
+  static constexpr bool grows_with_budget = true;
 
   [[nodiscard]] constexpr Plan plan(const Budget& budget) const { return budget.split(Share{0}); }
 

@@ -17,6 +17,8 @@ namespace tithe {
 /// a share outside [0, 1]; where the type fixes it, the pipeline does not compile.
 template <Real Fraction = 0.1>
 struct SftFraction {
+  static constexpr bool grows_with_budget = true;
+
   [[no_unique_address]] Knob<Fraction> fraction{};
 
   [[nodiscard]] constexpr Plan plan(const Budget& budget) const { return budget.split(Share{fraction}); }

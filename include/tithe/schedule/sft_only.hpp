@@ -10,6 +10,7 @@ namespace tithe {
 /// The whole budget for demonstrations. A pipeline with it has neither a preference loss nor a reference.
 struct SftOnly {
   static constexpr bool plans_preferences = false;
+  static constexpr bool grows_with_budget = true;
 
   [[nodiscard]] constexpr Plan plan(const Budget& budget) const { return budget.split(Share{1}); }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -50,18 +52,42 @@ inline std::int64_t price_of_one_more(const Budget& budget, const Plan& plan, bo
   return std::min(sft, preference);
 }
 
+/// What a schedule that grows with the budget has given each stage, over budgets of one kind that rise.
+class Growth {
+ public:
+  /// Whether a stage of the plan falls too far behind a smaller budget's.
+  bool falls(const Budget& budget, const Plan& plan) {
+    const std::int64_t change =
+        budget.is_money() ? budget.price(Stage::sft) + budget.price(Stage::preference) : 1;
+    bool found = false;
+    for (const Stage stage : {Stage::sft, Stage::preference}) {
+      const std::int64_t given = plan.count(stage).value() * budget.price(stage);
+      std::int64_t& most = most_[static_cast<std::size_t>(stage)];
+      found = found || most - given >= change;
+      most = std::max(most, given);
+    }
+    return found;
+  }
+
+ private:
+  std::array<std::int64_t, 2> most_{};
+};
+
 }  // namespace detail
 
 /// The laws of schedules, over budgets from nothing to millions, in examples and in money: it never
 /// overspends; what it leaves buys none of the labels that it plans; a budget has one plan; the same budget
-/// in a smaller currency unit has the same plan; a stage that it declares never to plan is never planned.
+/// in a smaller currency unit has the same plan; a stage that it declares never to plan is never planned; where
+/// it declares to grow with the budget, a larger one buys no fewer labels of either stage. In money a further
+/// label of one kind may take the change that bought some of the other: there, what a stage is given never
+/// falls by as much as one label of each kind costs.
 template <Schedule S>
 [[nodiscard]] Violations schedule_laws(const S& schedule) {
   constexpr bool demonstrations = PlansDemonstrations<S>;
   constexpr bool preferences = PlansPreferences<S>;
   Violations violations{schedule.name()};
 
-  const auto holds_for = [&](const Budget& budget) {
+  const auto holds_for = [&](const Budget& budget, detail::Growth& growth) {
     const Plan plan = schedule.plan(budget);
     const auto expect = [&](bool law, const char* what) {
       violations.expect(law, what,
@@ -77,6 +103,8 @@ template <Schedule S>
            "plans no stage that it declares not to plan");
     expect(preferences || plan.count(Stage::preference) == Examples{},
            "plans no stage that it declares not to plan");
+    expect(!GrowsWithBudget<S> || !growth.falls(budget, plan),
+           "buys no less of a stage with a larger budget");
     return plan;
   };
 
@@ -84,13 +112,16 @@ template <Schedule S>
   for (std::int64_t amount = 0; amount <= 40; ++amount) amounts.push_back(amount);
   for (std::int64_t amount = 50; amount < 5'000'000; amount = amount * 7 / 3 + 1) amounts.push_back(amount);
 
-  for (const std::int64_t amount : amounts) {
-    holds_for(Budget::examples(amount));
-    for (const auto& [demonstration, preference] :
-         {std::pair{1.0, 1.0}, {2.0, 0.5}, {0.3, 1.7}, {12.0, 0.01}}) {
+  detail::Growth in_examples;
+  for (const std::int64_t amount : amounts) holds_for(Budget::examples(amount), in_examples);
+
+  for (const auto& [demonstration, preference] :
+       {std::pair{1.0, 1.0}, {2.0, 0.5}, {0.3, 1.7}, {12.0, 0.01}, {0.007, 0.003}}) {
+    detail::Growth in_money;
+    for (const std::int64_t amount : amounts) {
       const auto units = static_cast<double>(amount);
       const Budget budget = detail::money(units, demonstration, preference);
-      const Plan plan = holds_for(budget);
+      const Plan plan = holds_for(budget, in_money);
       // A currency that is worth a hundredth: all figures are a hundredfold.
       const Budget smaller = detail::money(units * 100, demonstration * 100, preference * 100);
       violations.expect(schedule.plan(smaller) == plan, "does not depend on the currency's unit", [&] {

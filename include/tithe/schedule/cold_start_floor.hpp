@@ -1,0 +1,68 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "tithe/core/real.hpp"
+#include "tithe/core/units.hpp"
+#include "tithe/schedule/concept.hpp"
+
+namespace tithe {
+
+/// Any schedule, but at least n demonstrations: n_sft = max(n, what S plans), as far as the budget goes.
+///
+/// Use it to sweep budgets with a small share of demonstrations: at the small end such a share is a handful,
+/// and preference tuning starts cold. What S plans too few is paid with preferences, the last ones of the plan
+/// first, and stands at the plan's beginning. Demonstrations between which no preferences are left become one
+/// slice. A budget that buys fewer than n buys demonstrations alone; where S plans n or more, the plan is S's.
+/// `ColdStartFloor<n, PreferenceOnly>` is `SftCount<n>`.
+template <Real Count, class S>
+struct ColdStartFloor {
+  static constexpr bool plans_preferences = PlansPreferences<S>;
+  static constexpr bool grows_with_budget = GrowsWithBudget<S>;
+
+  [[no_unique_address]] Knob<Count> count{};
+  [[no_unique_address]] detail::HeldSchedule<S> schedule{};
+
+  [[nodiscard]] constexpr Plan plan(const Budget& budget) const {
+    detail::require_in_range(*this);
+    const Examples most = budget.affordable(Stage::sft);
+    if (count > static_cast<double>(most.value())) return {{Stage::sft, most}};
+
+    const Plan planned = schedule.plan(budget);
+    const std::int64_t missing = static_cast<std::int64_t>(count.value()) - planned.count(Stage::sft).value();
+    if (missing <= 0) return planned;
+
+    // Whole preferences are given up, as few as pay for what is missing; the change buys demonstrations too.
+    const std::int64_t sft_price = budget.price(Stage::sft);
+    const std::int64_t preference_price = budget.price(Stage::preference);
+    const std::int64_t left = budget.amount() - budget.cost(planned);
+    const std::int64_t short_of = missing * sft_price - left;
+    const std::int64_t given_up = short_of <= 0 ? 0 : (short_of - 1) / preference_price + 1;
+    Examples kept = planned.count(Stage::preference) - Examples{given_up};
+    Slice demonstrations{Stage::sft, Examples{(left + given_up * preference_price) / sft_price}};
+
+    Plan plan;
+    for (const Slice& slice : planned) {
+      if (slice.stage == Stage::sft) {
+        demonstrations.count += slice.count;
+      } else if (kept > Examples{}) {
+        const Slice preferences{Stage::preference, std::min(slice.count, kept)};
+        plan.append(demonstrations).append(preferences);
+        kept -= preferences.count;
+        demonstrations.count = {};
+      }
+    }
+    return plan.append(demonstrations);
+  }
+
+  [[nodiscard]] std::string name() const { return policy_name("ColdStartFloor", {count, schedule.name()}); }
+  [[nodiscard]] constexpr std::string_view broken_requirement() const {
+    return is_count(count) ? broken_requirement_of(schedule) : "a whole number of demonstrations, 0 or more";
+  }
+};
+
+}  // namespace tithe
