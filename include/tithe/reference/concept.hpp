@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <type_traits>
 
 #include "tithe/core/policy.hpp"
@@ -16,6 +17,9 @@ struct NamesGivesReference {
 };
 struct NamesSnapshot {
   int snapshot;
+};
+struct NamesFollow {
+  int follow;
 };
 
 /// A model, as far as a reference strategy needs one: it can be copied into one that does not learn.
@@ -40,16 +44,49 @@ concept DeclaresGiving = std::same_as<decltype(R::gives_reference), const bool> 
 template <class R>
 concept GivesReference = DeclaresGiving<R> && bool{R::gives_reference};
 
-/// `template <class Model> auto snapshot(const Model&) const`, called when the preference stage begins. What
-/// it returns is the caller's, and is asked for log-probabilities as a model is; the strategy keeps nothing.
+/// `template <class Model> auto snapshot(const Model&) const`, called when a preference stage begins. What it
+/// returns is the caller's, and is asked for log-probabilities as a model is; the strategy keeps nothing.
+///
+/// Its `weights()` go into checkpoints. A snapshot that shares the model's own weights has none to save, and
+/// no such member.
 template <class R>
 concept HasSnapshot = requires(const R& reference, const detail::AnyModel& model) {
   requires !std::is_void_v<decltype(reference.snapshot(model))>;
 };
 
+/// The snapshot is of the model as it came to the run, before any stage, and serves every preference stage:
+/// `snapshots_base = true`.
+template <class R>
+concept SnapshotsBase = requires { requires R::snapshots_base; };
+
+/// The reference moves with the model that is trained: the strategy names `follow`.
+template <class R>
+concept Moves = Joinable<R> && !requires { &Joined<R, detail::NamesFollow>::follow; };
+
+/// `template <class Snapshot, class Model> void follow(const Snapshot&, const Model&, std::int64_t step)
+/// const`, called after each optimizer step of a preference stage, the first of which is 1, with the snapshot
+/// and the model as it is by then. It writes into the snapshot's `weights()`, so a checkpoint holds all of
+/// its state.
+template <class R>
+concept HasFollow = requires(const R& reference, const detail::AnyModel& model) {
+  reference.follow(reference.snapshot(model), model, std::int64_t{});
+};
+
+/// `template <class Model> auto peek(const Model&) const`: what `snapshot` would give, without a copy, so good
+/// only until the model is trained on. For whoever asks at once and keeps the answers: `Cached`.
+template <class R>
+concept HasPeek = requires(const R& reference, const detail::AnyModel& model) {
+  requires !std::is_void_v<decltype(reference.peek(model))>;
+};
+
+/// Another strategy's log-probabilities are computed once, when a preference stage begins: `using
+/// CachedReference =` that strategy.
+template <class R>
+concept CachesReference = requires { typename R::CachedReference; };
+
 /// An aggregate of hyperparameters that says whether it gives a reference, and if so makes one.
 template <class R>
-concept ReferenceStrategy =
-    Hyperparameters<R> && Named<R> && DeclaresGiving<R> && (!GivesReference<R> || HasSnapshot<R>);
+concept ReferenceStrategy = Hyperparameters<R> && Named<R> && DeclaresGiving<R> &&
+                            (!GivesReference<R> || HasSnapshot<R>) && (!Moves<R> || HasFollow<R>);
 
 }  // namespace tithe
