@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -135,6 +136,30 @@ CATCH_TEST_CASE("slices are drawn in the plan's order", "[ledger]") {
   CATCH_CHECK(contains(
       end.what(), "Ledger::draw needs no more slices: the plan is done, but found 2 labels for the sft"));
   CATCH_CHECK(ledger.spent() == 10);
+}
+
+CATCH_TEST_CASE("a draw that a stop cuts short pays for nothing, one that is whole is paid", "[ledger]") {
+  const Plan plan{{Stage::sft, Examples{3}}, {Stage::preference, Examples{2}}};
+  Ledger ledger{Budget::examples(5), plan};
+  int model = 0;
+  std::int64_t given = 0;
+  std::stop_source stop;
+  TestSource source{.answer = [&](const Slice& slice, Examples, int&) {
+    std::vector<TestLabel> labels;
+    for (std::int64_t i = 0; i < given; ++i) labels.push_back(label(slice.stage, i));
+    return labels;
+  }};
+  stop.request_stop();
+  for (given = 0; given < 3; ++given)
+    CATCH_CHECK_FALSE(ledger.draw_unless(stop.get_token(), source, plan[0], model));
+  CATCH_CHECK(ledger.spent() == 0);
+  CATCH_CHECK(ledger.slices_drawn() == 0);
+  CATCH_CHECK(ledger.draw_unless(stop.get_token(), source, plan[0], model).value().size() == 3);
+  CATCH_CHECK(ledger.spent() == 3);
+  // More than was asked for is refused, stop or not; and fewer without a stop are what the source has.
+  CATCH_CHECK_THROWS_AS(ledger.draw_unless(stop.get_token(), source, plan[1], model), BudgetError);
+  given = 1;
+  CATCH_CHECK(ledger.draw_unless({}, source, plan[1], model).value().size() == 1);
 }
 
 CATCH_TEST_CASE("a label is never paid twice, and a refusal pays nothing", "[ledger]") {

@@ -184,4 +184,24 @@ CATCH_TEST_CASE("a cancelled draw gives the labels that there are", "[model]") {
   const auto labels = SampledPairs{prompts_of(60), verify, options}.draw(slice_of(30), Examples{}, model);
   CATCH_CHECK(verified == 20);
   CATCH_CHECK((!labels.empty() && labels.size() <= 5));
+
+  // A ledger of a run with the same stop pays for none of them; a second attempt is paid whole.
+  for (const int stopped : {1, 20}) {
+    std::stop_source once;
+    options.generation.stop = once.get_token();
+    int asked = 0;
+    const auto interrupt = [&](std::size_t index, const Generation& one) {
+      if (++asked == stopped) once.request_stop();
+      return is_right(index, one);
+    };
+    const Plan plan{{Stage::preference, Examples{7}}};
+    Ledger ledger{Budget::examples(7), plan};
+    CATCH_CHECK_FALSE(ledger.draw_unless(once.get_token(), SampledPairs{prompts_of(60), interrupt, options},
+                                         plan[0], model));
+    CATCH_CHECK(ledger.spent() == 0);
+    const auto whole = ledger.draw_unless({}, Pairs{prompts_of(60), is_right, options_of(3)}, plan[0], model);
+    CATCH_REQUIRE(whole);
+    CATCH_CHECK(whole->size() == 7);
+    CATCH_CHECK(ledger.left() == 0);
+  }
 }

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -109,6 +110,14 @@ class Ledger {
   /// labels on demand may give fewer; then `paid` stays under `planned`.
   template <class Source, class... Model>
   auto draw(Source&& source, const Slice& slice, Model&... model) {
+    return draw_unless(std::stop_token{}, source, slice, model...).value();  // nobody can request that stop
+  }
+
+  /// The same in a run that can be stopped: nothing, and nothing is paid, where `stop` was requested by the
+  /// time the source is done and it gives fewer labels than the slice asks for. Drawn again by the run that
+  /// goes on, the slice is whole.
+  template <class Source, class... Model>
+  auto draw_unless(const std::stop_token& stop, Source&& source, const Slice& slice, Model&... model) {
     static_assert(
         detail::GivesLabels<Source, Model...>,
         "Ledger: a source of examples has draw(slice, drawn, model...), which gives labels. Pass the model "
@@ -122,7 +131,12 @@ class Ledger {
                          .found = in_words(slice),
                          .fix = "Draw each slice of the plan once, in its order"}};
     }
-    auto labels = source.draw(slice, paid(slice.stage), model...);
+    auto drawn = std::optional{source.draw(slice, paid(slice.stage), model...)};
+    const auto& labels = *drawn;
+    if (stop.stop_requested() && std::cmp_less(labels.size(), slice.count.value())) {
+      drawn.reset();
+      return drawn;
+    }
     if (labels.empty() || std::cmp_greater(labels.size(), slice.count.value())) {
       throw BudgetError{{.who = "Ledger::draw",
                          .required = "at least 1 and at most " + in_words(slice),
@@ -135,7 +149,7 @@ class Ledger {
       batch.push_back({slice.stage, next_slice_, label.origin, label.content, label.outcome, label.reason});
     }
     pay(std::move(batch));
-    return labels;
+    return drawn;
   }
 
   /// The labels of a slice that was paid for already, once more and for nothing: for a run that goes on in

@@ -168,7 +168,8 @@ class PromptWalk {
 ///
 /// `verify(index of the prompt, Generation)` says whether a completion is right; it must be a function of both.
 /// Draws throw BudgetError when the prompts that a slice may try run out; cancelled by the options' stop token, they
-/// give the labels that there are.
+/// give the labels that there are, none perhaps. A run with the same token then pays for none of them, and draws them all
+/// when it goes on.
 template <detail::Verifies Verify>
 class SampledPairs {
  public:
