@@ -23,6 +23,9 @@ struct HeldOut {
   Rows pairs{};
   /// The examples that no figure counts, in their order, demonstrations first.
   std::vector<Finding> left_out{};
+
+  /// Whether there is nothing to score.
+  [[nodiscard]] bool empty() const { return demonstrations.empty() && pairs.empty(); }
 };
 
 /// Encodes what can be used of held-out data; what is too long for the model, empty or degenerate is left out and listed.
@@ -45,6 +48,7 @@ inline HeldOut encode_held_out(const Dataset& data, const Encoding& encoding, Li
 }
 
 /// Negative log-likelihood of held-out demonstrations, accuracy and margin on held-out pairs; each where there are any.
+/// Nothing where the options' stop was requested: not all figures would be there.
 template <LanguageModel M>
 std::vector<Estimate> evaluate_held_out(const M& model, const HeldOut& held_out,
                                         const EvaluationOptions& options = {}) {
@@ -57,6 +61,7 @@ std::vector<Estimate> evaluate_held_out(const M& model, const HeldOut& held_out,
     estimates.push_back(preferences.accuracy);
     estimates.push_back(preferences.margin);
   }
+  if (options.stop.stop_requested()) return {};
   return estimates;
 }
 

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <range/v3/view/transform.hpp>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,9 +32,13 @@ struct EvaluationOptions {
   PassLimits pass{.rows = 32, .tokens = Tokens{16'384}};
   HeadOptions head{};
   Bootstrap bootstrap{};
+  /// Asked before each pass. Cancelled, a figure is one of no rows: those that come first are the short ones, and to
+  /// count them alone would favour them.
+  std::stop_token stop{};
 };
 
-/// log p of every completion of every row: `sums[i][j]` of rows[i].completions[j], without gradients.
+/// log p of every completion of every row: `sums[i][j]` of rows[i].completions[j], without gradients. Nothing where the
+/// options' stop was requested.
 template <LanguageModel M>
 std::vector<std::vector<double>> completion_logprobs(const M& model, std::span<const Row> rows,
                                                      const EvaluationOptions& options = {}) {
@@ -42,6 +47,7 @@ std::vector<std::vector<double>> completion_logprobs(const M& model, std::span<c
   std::iota(all.begin(), all.end(), std::size_t{0});
   std::vector<std::vector<double>> sums(rows.size());
   for (const Indices& pass : passes_of(all, rows, options.pass)) {
+    if (options.stop.stop_requested()) return {};
     const auto here =
         pass | ranges::views::transform([&](std::size_t row) -> const Row& { return rows[row]; });
     const PackedRows packed = pack(here);
@@ -62,15 +68,15 @@ template <LanguageModel M>
 Estimate negative_log_likelihood(const M& model, std::span<const Row> rows,
                                  const EvaluationOptions& options = {}) {
   Rows firsts;
-  std::vector<double> tokens;
   for (const Row& row : rows) {
     if (row.completions.empty()) continue;
     firsts.push_back({.prompt = row.prompt, .completions = {row.completions.front()}, .id = row.id});
-    tokens.push_back(static_cast<double>(row.completions.front().size()));
   }
-  std::vector<double> losses;
-  for (const std::vector<double>& sums : completion_logprobs(model, firsts, options))
+  std::vector<double> losses, tokens;
+  for (const std::vector<double>& sums : completion_logprobs(model, firsts, options)) {
+    tokens.push_back(static_cast<double>(firsts[losses.size()].completions.front().size()));
     losses.push_back(-sums.front());
+  }
   return ratio_estimate("nll", losses, tokens, options.bootstrap);
 }
 
@@ -132,6 +138,7 @@ PreferenceEstimates preference_accuracy(const M& model, const Reference& referen
   }
   std::vector<double> margins = detail::margins_of(model, pairs, options);
   const std::vector<double> before = detail::margins_of(reference, pairs, options);
+  margins.resize(before.size());  // none, if evaluation was cancelled in between
   for (std::size_t i = 0; i < margins.size(); ++i) margins[i] = beta * (margins[i] - before[i]);
   return detail::preference_estimates(margins, "rewards/accuracies", "rewards/margins", options);
 }
