@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -66,21 +67,23 @@ class PipelineTrainer {
     requires ExampleSource<Source, const M>
   RunReport fit(Source& source, const Budget& budget, const RunOptions& options = {}) {
     const Plan plan = policies_.schedule.plan(budget);
-    Progress progress{options.checkpoint, identity_of(policies_.name(), budget, plan, options),
+    Progress progress{options.checkpoint,
+                      identity_of(policies_.name(), budget, plan, configuration_of(model_), options),
                       fingerprint(model_.weights().front().tensor.scalar_type())};
     Ledger ledger{budget, plan, progress.entries()};
     ledger.require_available(source);
     if (options.on_plan) options.on_plan(ledger);
-    progress.restore_weights(model_.weights());
+    progress.begin(model_.weights());
 
     const HeldOut held_out = encode_held_out(options.held_out, encoding_, limits(options));
     if (!progress.resumed()) progress.keep(evaluate_held_out(model_, held_out, evaluation(options)));
     bool cancelled = false;
     for (std::size_t i = progress.slice(); i < plan.size() && !cancelled; ++i) {
       if (cancelled = options.stop.stop_requested(); cancelled) break;  // before the next labels are paid for
-      const Rows rows = draw(ledger, source, i, progress);
+      const std::optional<Rows> rows = draw(ledger, source, i, progress, options.stop);
+      if (cancelled = !rows.has_value(); cancelled) break;
       const bool on_demand = !source.available(plan[i].stage).has_value();
-      const SliceRun slice{i, plan[i], rows, on_demand, ledger, options, progress};
+      const SliceRun slice{i, plan[i], *rows, on_demand, ledger, options, progress};
       SliceReport done = plan[i].stage == Stage::sft
                              ? train(SupervisedObjective{policies_.supervised, options.head}, slice)
                              : train_preference(slice);
@@ -88,7 +91,10 @@ class PipelineTrainer {
       progress.keep(std::move(done));
     }
     std::vector<Estimate> after;
-    if (!cancelled) after = evaluate_held_out(model_, held_out, evaluation(options));
+    if (!cancelled && !held_out.empty()) {
+      after = evaluate_held_out(model_, held_out, evaluation(options));
+      cancelled = options.stop.stop_requested();
+    }
     RunReport report = report_of(std::move(ledger), progress, cancelled, options, std::move(after));
     report.left_out = held_out.left_out;
     return report;
@@ -112,7 +118,8 @@ class PipelineTrainer {
   [[nodiscard]] static EvaluationOptions evaluation(const RunOptions& options) {
     return {.pass = {.rows = options.preference.batch_size, .tokens = options.preference.max_tokens_per_pass},
             .head = options.head,
-            .bootstrap = {.seed = options.seed}};
+            .bootstrap = {.seed = options.seed},
+            .stop = options.stop};
   }
 
   [[nodiscard]] RunReport report_of(Ledger ledger, const Progress& progress, bool cancelled,
@@ -130,11 +137,15 @@ class PipelineTrainer {
     return report;
   }
 
-  /// A slice's rows: paid for now, or before the run was interrupted.
+  /// A slice's rows: paid for now, or before the run was interrupted; nothing where `stop` cut their drawing short.
   template <class Source>
-  Rows draw(Ledger& ledger, Source& source, std::size_t slice, const Progress& progress) const {
-    if (!progress.in_slice(slice)) return rows_of(ledger.draw(source, ledger.plan()[slice], model_));
-    if (std::optional<Rows> saved = progress.restore_rows(slice)) return *std::move(saved);
+  std::optional<Rows> draw(Ledger& ledger, Source& source, std::size_t slice, const Progress& progress,
+                           const std::stop_token& stop) const {
+    if (!progress.in_slice(slice)) {
+      auto labels = ledger.draw_unless(stop, source, ledger.plan()[slice], model_);
+      return labels ? std::optional{rows_of(*std::move(labels))} : std::nullopt;
+    }
+    if (std::optional<Rows> saved = progress.restore_rows(slice)) return saved;
     return rows_of(ledger.draw_again(source, slice, model_));
   }
 

@@ -1,10 +1,13 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "tithe/pipeline.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "small_data.hpp"
@@ -34,8 +37,8 @@ RunOptions small_options() {
   return options;
 }
 
-template <class P>
-RunReport run(const Decoder& model, const Budget& budget, const RunOptions& options = small_options(),
+template <class P, LanguageModel M>
+RunReport run(const M& model, const Budget& budget, const RunOptions& options = small_options(),
               const Dataset& data = small_dataset(40, 40, 40)) {
   return typename P::Trainer(model, small_encoding(), Tokens{64}).fit(data, budget, options);
 }
@@ -157,6 +160,45 @@ CATCH_TEST_CASE("a cancelled run that is resumed ends with the bits of a whole o
   std::filesystem::remove_all(options.checkpoint.folder);
 }
 
+CATCH_TEST_CASE("a run is cancelled at the next pass, in evaluation too, and goes on from there",
+                "[pipeline][resume]") {
+  using Labelled = Pipeline<SftFraction<0.25>, Kto<>, FrozenSft>;
+  RunOptions options = small_options();
+  options.held_out = small_dataset(6, 7);
+  const auto run_watched = [&](const Decoder& model, std::function<void()> on_pass) {
+    return run<Labelled>(Watched{model, std::move(on_pass)}, Budget::examples(12), options);
+  };
+  const Decoder whole = small_decoder();
+  int all = 0;
+  const RunReport expected = run_watched(whole, [&] { ++all; });
+  CATCH_REQUIRE(all > 30);
+
+  for (int stopped = 1; stopped <= all; ++stopped) {
+    options.checkpoint = {
+        .folder = empty_folder("passes"), .every = Steps{1}, .within_steps = true, .resume = true};
+    std::stop_source source;
+    options.stop = source.get_token();
+    int passes = 0;
+    const RunReport first = run_watched(small_decoder(), [&] {
+      if (++passes == stopped) source.request_stop();
+    });
+    CATCH_CAPTURE(stopped);
+    CATCH_CHECK(first.cancelled);
+    CATCH_CHECK(first.after.empty());
+    CATCH_CHECK(passes - stopped <= 1);  // a pass and the reference's beside it
+    options.stop = {};
+    const Decoder resumed = small_decoder();
+    const RunReport second = run_watched(resumed, [] {});
+    CATCH_CHECK_FALSE(second.cancelled);
+    CATCH_CHECK(same_bits(whole, resumed));
+    for (const auto& [now, then] :
+         {std::pair{second.before, expected.before}, {second.after, expected.after}}) {
+      CATCH_CHECK(std::ranges::equal(now, then, {}, &Estimate::value, &Estimate::value));
+    }
+  }
+  std::filesystem::remove_all(options.checkpoint.folder);
+}
+
 CATCH_TEST_CASE("a checkpoint of another run, or a damaged one, is refused", "[pipeline][resume]") {
   RunOptions options = small_options();
   options.checkpoint = {.folder = empty_folder("refuse"), .every = Steps{1}, .resume = true};
@@ -181,6 +223,35 @@ CATCH_TEST_CASE("a checkpoint of another run, or a damaged one, is refused", "[p
     changed.preference.learning_rate.peak = 1;
     refuse(changed, 16, "/preference/learning_rate");
   }
+  CATCH_SECTION("a model of the same shapes with other positions") {
+    DecoderConfig config = small_decoder().config();
+    config.rope_theta = 500'000;
+    const Decoder other = Decoder::initialize(config, {}, Seed{1}, at::kFloat);
+    const auto error = thrown<CheckpointError>([&] { run<Recipe>(other, Budget::examples(16), options); });
+    CATCH_CHECK(
+        contains(error.what(), "first at /model/rope_theta: 500000.0 instead of 10000.0. Resume with"));
+  }
+  CATCH_SECTION("a run that does not resume") {
+    RunOptions anew = options;
+    anew.checkpoint.resume = false;
+    refuse(anew, 16,
+           "needs a folder without checkpoints for a run that does not resume, but found those of an earlier "
+           "run. Set "
+           "resume to go on with that run or replace to remove it, or choose another folder.");
+    anew.checkpoint.replace = true;
+    anew.on_plan = [&](const Ledger&) { CATCH_CHECK(CheckpointStore{options.checkpoint.folder}.exists()); };
+    anew.on_step = [&](const StepRecord& step) {  // gone before there is another
+      if (step.slice == 0 && step.step == 1)
+        CATCH_CHECK_FALSE(CheckpointStore{options.checkpoint.folder}.exists());
+    };
+    CATCH_CHECK_FALSE(
+        run<Recipe>(small_decoder(), Budget::examples(20), anew).resumed);  // the accepting twin
+    anew.checkpoint.resume = true;
+    anew.on_plan = {};
+    anew.on_step = {};
+    CATCH_CHECK(run<Recipe>(small_decoder(), Budget::examples(20), anew)
+                    .resumed);  // the new run's, not the old one's
+  }
   CATCH_SECTION("other data") {
     const auto error = thrown<Error>(
         [&] { run<Recipe>(small_decoder(), Budget::examples(16), options, small_dataset(41, 41)); });
@@ -204,10 +275,15 @@ namespace {
 /// Makes labels on demand, from the model as it is: they cannot be had twice.
 struct OnDemand {
   int draws = 0;
+  std::function<void()> on_draw{};
+  std::stop_token stop{};  ///< cuts a draw short
+  std::int64_t left_by_stop = 0;
+
   [[nodiscard]] std::optional<Examples> available(Stage) const { return std::nullopt; }
   [[nodiscard]] std::vector<Finding> findings(Stage) const { return {}; }
   std::vector<Label> draw(const Slice& slice, Examples drawn, const Decoder& model) {
     ++draws;
+    if (on_draw) on_draw();
     // Any number of the model will do to make the rows depend on it.
     const auto bits = static_cast<std::uint64_t>(1e6 * std::abs(model.weights()[1].tensor[0].item<double>()));
     std::vector<Label> labels;
@@ -218,6 +294,7 @@ struct OnDemand {
                         .content = sha256(row.id + std::string{name(slice.stage)}),
                         .rows = {row}});
     }
+    if (stop.stop_requested()) labels.resize(static_cast<std::size_t>(left_by_stop));
     return labels;
   }
 };
@@ -249,4 +326,47 @@ CATCH_TEST_CASE("labels made on demand are kept with the checkpoint", "[pipeline
   CATCH_CHECK(second.draws == 0);
   CATCH_CHECK(same_bits(whole, resumed));
   std::filesystem::remove_all(options.checkpoint.folder);
+}
+
+CATCH_TEST_CASE("a draw that a stop cuts short pays for nothing, and is drawn again by the run that goes on",
+                "[pipeline][resume]") {
+  const auto train = [](const Decoder& model, OnDemand& source, const RunOptions& options) {
+    return Recipe::Trainer(model, small_encoding(), Tokens{64}).fit(source, Budget::examples(24), options);
+  };
+  const Decoder whole = small_decoder();
+  OnDemand source;
+  train(whole, source, small_options());
+  for (const int draw : {1, 2}) {
+    for (const std::int64_t left : {0, 2}) {
+      CATCH_CAPTURE(draw, left);
+      RunOptions options = small_options();
+      options.checkpoint = {.folder = empty_folder("draw"), .every = Steps{1}, .resume = true};
+      std::stop_source stop;
+      options.stop = stop.get_token();
+      OnDemand first{.stop = stop.get_token(), .left_by_stop = left};
+      first.on_draw = [&] {
+        if (first.draws == draw) stop.request_stop();
+      };
+      const RunReport cancelled = train(small_decoder(), first, options);
+      CATCH_CHECK(cancelled.cancelled);
+      CATCH_CHECK(cancelled.ledger.spent() == (draw == 1 ? 0 : 6));
+      CATCH_CHECK(cancelled.slices.size() == static_cast<std::size_t>(draw - 1));
+      options.stop = {};
+      const Decoder resumed = small_decoder();
+      OnDemand second;
+      const RunReport done = train(resumed, second, options);
+      CATCH_CHECK(second.draws == 3 - draw);
+      CATCH_CHECK(done.ledger.spent() == 24);
+      CATCH_CHECK(same_bits(whole, resumed));
+      std::filesystem::remove_all(options.checkpoint.folder);
+    }
+  }
+  // A source that gives fewer for a reason of its own is paid for what it gives, and one that gives nothing is refused.
+  std::stop_source other;
+  other.request_stop();
+  OnDemand fewer{.stop = other.get_token(), .left_by_stop = 2};
+  CATCH_CHECK(train(small_decoder(), fewer, small_options()).ledger.spent() == 4);
+  OnDemand none{.stop = other.get_token()};
+  CATCH_CHECK(contains(thrown<BudgetError>([&] { train(small_decoder(), none, small_options()); }).what(),
+                       "at least 1 and at most 6 labels for the sft stage, but found 0"));
 }

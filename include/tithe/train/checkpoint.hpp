@@ -60,6 +60,15 @@ class CheckpointStore {
   /// Whether something was saved.
   [[nodiscard]] bool exists() const { return std::filesystem::exists(folder_ / pointer); }
 
+  /// Removes every checkpoint, the pointer first: so none is ever found that is not whole. Throws FileError.
+  void clear() const {
+    std::error_code error;
+    std::filesystem::remove(folder_ / pointer, error);
+    if (error) fail(folder_ / pointer, error);
+    sync_folder(folder_);
+    remove_all_but({});
+  }
+
   /// Writes a new checkpoint beside the old one, makes it durable, points to it, then removes the old one. Throws
   /// FileError; the old one is then still there.
   void save(const Checkpoint& checkpoint) {

@@ -1,11 +1,14 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <concepts>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "tithe/budget/budget.hpp"
 #include "tithe/budget/plan.hpp"
+#include "tithe/model/concept.hpp"
+#include "tithe/model/config.hpp"
 #include "tithe/train/options.hpp"
 #include "tithe/train/run.hpp"
 
@@ -48,10 +51,48 @@ inline nlohmann::json to_json(const Budget& budget) {
           {"preference_price", units(budget.price(Stage::preference))}};
 }
 
-/// The identity of a run: two runs with equal identities, fingerprints, models and data give equal bits.
+/// A decoder's configuration in the names of Hugging Face's config.json.
+inline nlohmann::json to_json(const DecoderConfig& config) {
+  // All members by name, so that the compiler asks here for one that is added.
+  const auto& [vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads,
+               num_key_value_heads, head_dim, max_position_embeddings, rms_norm_eps, rope_theta,
+               tie_word_embeddings, qkv_bias, bos_token_id, eos_token_ids] = config;
+  return {{"vocab_size", vocab_size},
+          {"hidden_size", hidden_size},
+          {"intermediate_size", intermediate_size},
+          {"num_hidden_layers", num_hidden_layers},
+          {"num_attention_heads", num_attention_heads},
+          {"num_key_value_heads", num_key_value_heads},
+          {"head_dim", head_dim},
+          {"max_position_embeddings", max_position_embeddings},
+          {"rms_norm_eps", rms_norm_eps},
+          {"rope_theta", rope_theta},
+          {"tie_word_embeddings", tie_word_embeddings},
+          {"qkv_bias", qkv_bias},
+          {"bos_token_id", bos_token_id},
+          {"eos_token_ids", eos_token_ids}};
+}
+
+/// What decides a model's numbers besides its weights: the configuration of one that has a DecoderConfig, and null of any
+/// other.
+template <LanguageModel M>
+nlohmann::json configuration_of(const M& model) {
+  if constexpr (requires {
+                  { model.config() } -> std::convertible_to<const DecoderConfig&>;
+                }) {
+    const DecoderConfig& config = model.config();
+    return to_json(config);
+  } else {
+    return nullptr;
+  }
+}
+
+/// The identity of a run: two runs with equal identities, fingerprints, weights and data give equal bits. `model` is its
+/// `configuration_of`.
 inline nlohmann::json identity_of(const std::string& pipeline, const Budget& budget, const Plan& plan,
-                                  const RunOptions& options) {
+                                  const nlohmann::json& model, const RunOptions& options) {
   return {{"pipeline", pipeline},
+          {"model", model},
           {"budget", to_json(budget)},
           {"plan", to_json(plan)},
           {"seed", options.seed.value},

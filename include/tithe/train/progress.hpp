@@ -41,7 +41,7 @@ class Progress {
  public:
   /// `identity` holds every setting that decides the run's bits. Loads the latest checkpoint where the options ask for
   /// it and there is one. Throws CheckpointError if that belongs to a run with other settings, or was made by another
-  /// machine, build or number of threads.
+  /// machine, build or number of threads; and if there is one, but the options neither resume nor replace it.
   Progress(CheckpointOptions options, nlohmann::json identity, Fingerprint fingerprint)
       : options_{std::move(options)},
         store_{options_.folder},
@@ -49,7 +49,16 @@ class Progress {
     for (auto& [name, value] : fingerprint) fingerprint_[name] = std::move(value);
     if (options_.folder.empty()) return;
     store_.open();
-    if (!options_.resume || !store_.exists()) return;
+    if (!store_.exists()) return;
+    if (!options_.resume) {
+      if (options_.replace) return;
+      throw CheckpointError{{.who = "Progress",
+                             .required = "a folder without checkpoints for a run that does not resume",
+                             .found = "those of an earlier run",
+                             .fix = "Set resume to go on with that run or replace to remove it, or choose "
+                                    "another folder"},
+                            {.file = options_.folder.string()}};
+    }
     loaded_ = store_.load();
     try {
       require_same("settings", identity_, loaded_->state.at("identity"),
@@ -88,9 +97,13 @@ class Progress {
   /// Whether the slice was under way, so that its labels are paid for already.
   [[nodiscard]] bool in_slice(std::size_t slice) const { return resumed() && slice == slice_; }
 
-  /// Brings back the weights that the model had.
-  void restore_weights(const NamedTensors& weights) const {
-    if (resumed()) restore_tensors(loaded_->tensors, "model.", weights);
+  /// The run begins: brings back the weights that the model had, or removes the checkpoints that it replaces.
+  void begin(const NamedTensors& weights) const {
+    if (resumed()) {
+      restore_tensors(loaded_->tensors, "model.", weights);
+    } else if (!options_.folder.empty() && store_.exists()) {
+      store_.clear();
+    }
   }
   /// Brings back the weights of the slice's reference.
   void restore_reference(std::size_t slice, const NamedTensors& weights) const {

@@ -34,6 +34,9 @@ struct CheckpointOptions {
   bool within_steps = false;
   /// Goes on from the latest checkpoint if there is one. The bits are those of a run that was never interrupted.
   bool resume = false;
+  /// Removes the checkpoints of an earlier run once the new one begins; without it, and without `resume`, a folder that
+  /// holds some is refused.
+  bool replace = false;
   /// Goes on also on another machine or build, or with other threads; the bits may then differ.
   bool accept_other_machine = false;
 };
@@ -60,7 +63,9 @@ struct RunOptions {
   std::function<void(const Ledger&)> on_plan{};
   /// Called after each optimizer step.
   std::function<void(const StepRecord&)> on_step{};
-  /// Cancels between two passes, and before a slice is paid for; the run is saved first where it has checkpoints.
+  /// Cancels before the next pass through the model, in training and in evaluation, and before a slice is paid for; the
+  /// run is saved first where it has checkpoints. A source that samples has options with a stop of their own: give it
+  /// this one too, and a draw that it cuts short is paid for by the run that goes on.
   std::stop_token stop{};
 };
 
