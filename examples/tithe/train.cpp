@@ -91,6 +91,20 @@ Dataset read_training_data(const TrainSettings& settings, const tithe::Plan& pla
   return data;
 }
 
+/// Throws DataError for the first example of the plan's stages that `--too-long error` does not let pass.
+void refuse_too_long(const tithe::Ledger& ledger) {
+  for (const Stage stage : {Stage::sft, Stage::preference}) {
+    for (const tithe::Finding& finding : ledger.findings(stage)) {
+      if (finding.outcome != tithe::Outcome::too_long) continue;
+      throw tithe::DataError{{"tithe train", "no example that is too long, as --too-long error says",
+                              tithe::in_quotes(finding.origin.id) + ", where " + finding.reason,
+                              "Choose --too-long drop or --too-long truncate, or raise --max-length"},
+                             tithe::Location{.file = finding.origin.file,
+                                             .line = static_cast<std::size_t>(finding.origin.line)}};
+    }
+  }
+}
+
 /// How many held-out prompts stand in the training data too, word for word.
 std::size_t shared_prompts(const Dataset& training, const Dataset& held_out) {
   std::set<tithe::Digest> seen;
@@ -212,8 +226,13 @@ int train(const TrainSettings& settings, const Session& session) {
   options.checkpoint.folder = folder.checkpoint();
   options.checkpoint.every = tithe::Steps{settings.checkpoint_every};
   options.checkpoint.resume = place.has_value();
+  options.checkpoint.replace = settings.force;
+  // What is too long is found all the same, and the complaint speaks of flags.
+  const bool refuses_too_long = options.too_long == tithe::TooLong::error;
+  if (refuses_too_long) options.too_long = tithe::TooLong::drop;
   options.stop = session.stop;
   options.on_plan = [&](const tithe::Ledger& ledger) {
+    if (refuses_too_long) refuse_too_long(ledger);
     folder.begin(place);
     folder.write_findings(ledger);
     progress.note(plan_text(ledger));

@@ -254,6 +254,7 @@ CATCH_TEST_CASE("tithe train refuses what cannot be meant before it trains", "[t
       {{"--resume", "--force"}, 2, "choose one"},
       {{"--threads", "0"}, 2, "--threads"},
       {{"--too-long", "error"}, 1, "demonstrations.jsonl:31"},
+      {{"--too-long", "error"}, 1, "Choose --too-long drop or --too-long truncate, or raise --max-length"},
       {{"--eval", place.out("none.jsonl")}, 1, "none.jsonl"},
   };
   for (const Case& bad : cases) {
