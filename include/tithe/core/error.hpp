@@ -78,6 +78,11 @@ struct CheckpointError : Error {
   using Error::Error;
 };
 
+/// Cached log-probabilities that are torn, altered, or belong to another model or other rows.
+struct CacheError : Error {
+  using Error::Error;
+};
+
 /// An option outside its range, or options that contradict each other.
 struct OptionError : Error {
   using Error::Error;

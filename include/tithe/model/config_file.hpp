@@ -132,14 +132,8 @@ inline DecoderConfig read_config(const std::filesystem::path& path) {
   return config;
 }
 
-/// Writes a config.json that transformers 4 and 5 load as a LlamaForCausalLM in float32. Throws OptionError
-/// for a configuration that is not valid or not Llama's, FileError if the file cannot be written.
-inline void write_config(const std::filesystem::path& path, const DecoderConfig& config) {
-  config.validate();
-  if (config.qkv_bias) {
-    throw OptionError{{"write_config", "no biases, as Llama has none", "qkv_bias = true", {}},
-                      Location{.field = "qkv_bias"}};
-  }
+/// A configuration by the names of a config.json of the Llama family.
+inline nlohmann::ordered_json to_json(const DecoderConfig& config) {
   nlohmann::ordered_json json{{"architectures", {"LlamaForCausalLM"}},
                               {"model_type", "llama"},
                               {"vocab_size", config.vocab_size},
@@ -154,17 +148,29 @@ inline void write_config(const std::filesystem::path& path, const DecoderConfig&
                               {"rope_theta", config.rope_theta},
                               {"hidden_act", "silu"},
                               {"tie_word_embeddings", config.tie_word_embeddings},
-                              {"attention_bias", false},
+                              {"attention_bias", config.qkv_bias},
                               {"mlp_bias", false},
                               {"bos_token_id", nullptr},
-                              {"eos_token_id", nullptr},
-                              {"torch_dtype", "float32"}};
+                              {"eos_token_id", nullptr}};
   if (config.bos_token_id >= 0) json["bos_token_id"] = config.bos_token_id;
   if (config.eos_token_ids.size() == 1) {
     json["eos_token_id"] = config.eos_token_ids.front();
   } else if (!config.eos_token_ids.empty()) {
     json["eos_token_id"] = config.eos_token_ids;
   }
+  return json;
+}
+
+/// Writes a config.json that transformers 4 and 5 load as a LlamaForCausalLM in float32. Throws OptionError
+/// for a configuration that is not valid or not Llama's, FileError if the file cannot be written.
+inline void write_config(const std::filesystem::path& path, const DecoderConfig& config) {
+  config.validate();
+  if (config.qkv_bias) {
+    throw OptionError{{"write_config", "no biases, as Llama has none", "qkv_bias = true", {}},
+                      Location{.field = "qkv_bias"}};
+  }
+  nlohmann::ordered_json json = to_json(config);
+  json["torch_dtype"] = "float32";
   write_durably(path, json.dump(2) + '\n');
 }
 

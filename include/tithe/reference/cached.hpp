@@ -17,8 +17,8 @@ namespace tithe {
 /// With one epoch it saves memory, not arithmetic. A loss with mismatched completions (Kto) asks for other ones
 /// each epoch, so that only the passes over its own rows are saved. What a loss computes is the same.
 ///
-/// `RunOptions::reference_cache` names a folder in which other runs find the numbers again. TRL calls it
-/// `precompute_ref_log_probs`, and keeps sums of completions.
+/// `RunOptions::reference_cache` names a folder in which other runs find the numbers again. TRL:
+/// `precompute_ref_log_probs`.
 template <class R>
 struct Cached {
   using CachedReference = R;

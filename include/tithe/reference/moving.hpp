@@ -10,14 +10,14 @@
 
 namespace tithe {
 
-/// A reference that follows the model (TR-DPO, Gorbatovski et al. 2024, eq. 5 and 6): ρ ← α π + (1 − α) ρ, for
-/// every weight, after every so many optimizer steps.
+/// A reference that follows the model (TR-DPO, Gorbatovski et al. 2024): ρ ← α π + (1 − α) ρ, for every weight,
+/// after every so many optimizer steps.
 ///
 /// Use it where a fixed reference holds the model back in long stages: the loss then bounds how far the model
 /// goes between updates, not in all. It begins as FrozenSft does, and counts the steps of its stage: the first
-/// update comes after step `Every`. A bfloat16 weight drops small steps; give such models a large α.
+/// update comes after step `Every`. Where weights are bfloat16, small changes round to none; take a large α.
 ///
-/// TRL's `sync_ref_model` is this, with `ref_model_mixup_alpha` (0.6) and `ref_model_sync_steps` (512).
+/// TRL: `sync_ref_model`, with `ref_model_mixup_alpha` (0.6) and `ref_model_sync_steps` (512).
 template <Real Weight = 0.6, Real Every = 512>
 struct Moving {
   static constexpr bool gives_reference = true;

@@ -1,0 +1,162 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <range/v3/view/transform.hpp>
+#include <set>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tithe/core/content_hash.hpp"
+#include "tithe/core/error.hpp"
+#include "tithe/core/sha256.hpp"
+#include "tithe/data/batches.hpp"
+#include "tithe/data/pack.hpp"
+#include "tithe/data/row.hpp"
+#include "tithe/logprob/logprobs.hpp"
+
+/// Log-probabilities that are computed once and kept: a number for each token of each completion.
+namespace tithe {
+
+/// What a completion is known by: its content and its prompt's, as a demonstration.
+[[nodiscard]] inline Digest completion_digest(TokenIds prompt, TokenIds completion) {
+  return content_hash(
+      Demonstration{.prompt = std::move(prompt), .completion = std::move(completion), .origin = {}});
+}
+
+/// Where in one long vector the tokens of each completion stand: a completion is found again in whatever row,
+/// order or packing it comes.
+class CompletionIndex {
+ public:
+  /// Of all completions of some rows, one that comes twice once, in the order of their digests: the same completions
+  /// always make the same index.
+  explicit CompletionIndex(std::span<const Row> rows) {
+    for (const Row& row : rows) {
+      for (const TokenIds& completion : row.completions) {
+        places_[completion_digest(row.prompt, completion)].length = std::ssize(completion);
+      }
+    }
+    for (auto& [digest, place] : places_) {
+      place.begin = tokens_;
+      tokens_ += place.length;
+    }
+  }
+
+  /// How many numbers the vector has.
+  [[nodiscard]] std::int64_t tokens() const { return tokens_; }
+  /// The digest of all completions.
+  [[nodiscard]] Digest digest() const {
+    Sha256 hash;
+    for (const auto& [digest, place] : places_) hash.update(std::span{digest.bytes});
+    return hash.finish();
+  }
+
+  /// The place of each predicted token of packed rows, [predicted_tokens] int64. Throws CacheError for a completion that
+  /// is not there.
+  [[nodiscard]] at::Tensor places_of(const PackedRows& rows) const {
+    const at::Tensor places = at::empty({rows.predicted_tokens()}, at::kLong);
+    auto* place = places.mutable_data_ptr<std::int64_t>();
+    const auto* token = rows.tokens.const_data_ptr<std::int64_t>();
+    const auto* target = rows.targets.const_data_ptr<std::int64_t>();
+    std::size_t completion = 0;
+    for (const RowExtent& row : rows.extents) {
+      const TokenIds prompt(token + row.start, token + row.start + row.prompt);
+      for (std::size_t i = 0; i < row.completions.size(); ++i) {
+        const std::int64_t length = rows.completion_lengths[completion++];
+        const auto found = places_.find(completion_digest(prompt, {target, target + length}));
+        if (found == places_.end()) {
+          throw CacheError{{.who = "CompletionIndex",
+                            .required = "a completion of the rows that it was made of",
+                            .found = "another one",
+                            .fix = "Cache the log-probabilities of every row that the stage asks for"}};
+        }
+        std::iota(place, place + length, found->second.begin);
+        place += length;
+        target += length;
+      }
+    }
+    return places;
+  }
+
+ private:
+  struct Place {
+    std::int64_t begin = 0;
+    std::int64_t length = 0;
+  };
+
+  std::map<Digest, Place> places_;
+  std::int64_t tokens_ = 0;
+};
+
+/// The log-probabilities of the completions of an index under one model. It stands where a model stands that is asked
+/// for nothing else, and runs none.
+class LogProbCache {
+ public:
+  /// `values` is [index.tokens()], in the index's order. Throws CacheError if it is not, or narrower than float32.
+  LogProbCache(CompletionIndex index, at::Tensor values)
+      : index_{std::move(index)}, values_{std::move(values)} {
+    const bool is_wide = values_.scalar_type() == at::kFloat || values_.scalar_type() == at::kDouble;
+    if (is_wide && values_.dim() == 1 && values_.size(0) == index_.tokens()) return;
+    throw CacheError{{.who = "LogProbCache",
+                      .required = std::to_string(index_.tokens()) + " numbers in float32 or float64",
+                      .found = c10::str(values_.sizes(), " in ", values_.scalar_type()),
+                      .fix = "Compute them anew for these rows"}};
+  }
+
+  [[nodiscard]] const at::Tensor& values() const { return values_; }
+
+  /// log p of every predicted token, [predicted_tokens]. Throws CacheError for a completion that was not cached.
+  [[nodiscard]] at::Tensor token_logprobs(const PackedRows& rows) const {
+    return values_.index_select(0, index_.places_of(rows));
+  }
+
+ private:
+  CompletionIndex index_;
+  at::Tensor values_;
+};
+
+/// The log-probabilities under a model of the completions of some rows, in the order of their index, without gradients;
+/// nothing once `stop` is requested, which is asked before each pass.
+template <class M>
+[[nodiscard]] std::optional<at::Tensor> logprobs_of_all(const M& model, std::span<const Row> rows,
+                                                        const CompletionIndex& index,
+                                                        const PassLimits& limits,
+                                                        const HeadOptions& head = {},
+                                                        const std::stop_token& stop = {}) {
+  const at::NoGradGuard no_grad;
+  std::set<Digest> seen;
+  Indices needed;  // what came before in other rows is not computed again
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    bool is_new = false;
+    for (const TokenIds& completion : rows[i].completions) {
+      is_new |= seen.insert(completion_digest(rows[i].prompt, completion)).second;
+    }
+    if (is_new) needed.push_back(i);
+  }
+  at::Tensor values = at::empty({index.tokens()}, at::kFloat);
+  for (const Indices& pass : passes_of(needed, rows, limits)) {
+    if (stop.stop_requested()) return std::nullopt;
+    const PackedRows packed = pack(pass | ranges::views::transform([&](std::size_t place) -> const Row& {
+                                     return rows[needed[place]];
+                                   }));
+    const at::Tensor logprobs = token_logprobs(model, packed, head);
+    values = values.to(logprobs.scalar_type());
+    values.index_copy_(0, index.places_of(packed), logprobs);
+  }
+  return values;
+}
+
+}  // namespace tithe
