@@ -1,7 +1,9 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <limits>
 #include <string>
@@ -106,12 +108,45 @@ class Column {
 [[nodiscard]] inline Column clamp_max(const Column& x, double most) {
   return x.each([most](double v) { return clamp_max(v, most); });
 }
+[[nodiscard]] inline Column ne(const Column& x, double number) {
+  return x.each([number](double v) { return ne(v, number); });
+}
+/// Pieces of ⌈rows / pieces⌉ rows in their order, the last one what is left; where fewer hold all rows, fewer.
+[[nodiscard]] inline std::vector<Column> chunk(const Column& x, std::int64_t pieces) {
+  const auto most = static_cast<std::size_t>(pieces < 1 ? 1 : pieces);
+  const std::size_t longest = (x.size() + most - 1) / most;
+  std::vector<std::vector<double>> parts;
+  for (std::size_t row = 0; row < x.size(); ++row) {
+    if (row % longest == 0) parts.emplace_back();
+    parts.back().push_back(x[row]);
+  }
+  return {parts.begin(), parts.end()};
+}
 [[nodiscard]] inline Column sum(const Column& x) {
   double total = 0;
   for (const double v : x.values()) total += v;
   return total;
 }
 [[nodiscard]] inline Column mean(const Column& x) { return sum(x) / static_cast<double>(x.size()); }
+/// The places of the rows in ascending order, NaN last as with tensors; always stable.
+[[nodiscard]] inline Column argsort(const Column& x, bool /*stable*/) {
+  // Counting instead of std::stable_sort: <algorithm> would be read by every check of a composition.
+  const auto less = [](double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); };
+  std::vector<double> places(x.size());
+  for (std::size_t row = 0; row < x.size(); ++row) {
+    std::size_t place = 0;
+    for (std::size_t other = 0; other < x.size(); ++other) {
+      const bool ties_before = !less(x[row], x[other]) && other < row;
+      if (less(x[other], x[row]) || ties_before) ++place;
+    }
+    places[place] = static_cast<double>(row);
+  }
+  return Column{std::move(places)};
+}
+/// The numbers of x at given places.
+[[nodiscard]] inline Column take(const Column& x, const Column& places) {
+  return places.each([&x](double place) { return x.values().at(static_cast<std::size_t>(place)); });
+}
 [[nodiscard]] inline Column detach(const Column& x) { return x; }
 
 }  // namespace tithe
