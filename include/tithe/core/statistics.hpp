@@ -13,9 +13,14 @@ struct Statistics {
   bool collisions = false;
   /// The mean of log π(v | …) over the vocabulary at each token: `TokenLogProbs::vocabulary_mean`.
   bool vocabulary_mean = false;
+  /// How long the chosen completions of the whole batch are on average: `PairLogProbs::mean_chosen_tokens`.
+  bool mean_chosen_tokens = false;
 
   friend constexpr Statistics operator|(const Statistics& a, const Statistics& b) {
-    return {a.tails || b.tails, a.collisions || b.collisions, a.vocabulary_mean || b.vocabulary_mean};
+    return {.tails = a.tails || b.tails,
+            .collisions = a.collisions || b.collisions,
+            .vocabulary_mean = a.vocabulary_mean || b.vocabulary_mean,
+            .mean_chosen_tokens = a.mean_chosen_tokens || b.mean_chosen_tokens};
   }
   friend constexpr bool operator==(const Statistics&, const Statistics&) = default;
 };

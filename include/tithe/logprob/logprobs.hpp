@@ -7,6 +7,12 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
 #include "tithe/data/pack.hpp"
 #include "tithe/logprob/head.hpp"
 
@@ -57,6 +63,25 @@ at::Tensor token_logprobs(const M& model, const PackedRows& rows, const HeadOpti
 /// Each completion's sum, [completions], of values that stand for its tokens, [predicted_tokens].
 inline at::Tensor sum_by_completion(const at::Tensor& values, const PackedRows& rows) {
   return at::zeros({rows.completions()}, values.options()).index_add(0, rows.completion_of, values);
+}
+
+/// The same over what stands past the length of the shortest completion of the row alone. `completions_per_row` of them
+/// stand together.
+inline at::Tensor sum_past_shortest(const at::Tensor& values, const PackedRows& rows,
+                                    std::size_t completions_per_row) {
+  std::vector<std::int64_t> past;
+  std::int64_t token = 0;
+  for (std::size_t first = 0; first < rows.completion_lengths.size(); first += completions_per_row) {
+    const auto lengths = std::span{rows.completion_lengths}.subspan(first, completions_per_row);
+    const std::int64_t shortest = std::ranges::min(lengths);
+    for (const std::int64_t length : lengths) {
+      for (std::int64_t place = shortest; place < length; ++place) past.push_back(token + place);
+      token += length;
+    }
+  }
+  const at::Tensor index = at::tensor(past, at::kLong);
+  return at::zeros({rows.completions()}, values.options())
+      .index_add(0, rows.completion_of.index_select(0, index), values.index_select(0, index));
 }
 
 /// The number of predicted tokens of each completion, [completions], in the dtype of what it will divide.

@@ -21,7 +21,7 @@ struct PairLogProbs {
   T chosen_tokens;
   T rejected_tokens;
   /// One number: the mean of `chosen_tokens` over the whole batch, however it is split. Divided by it, the
-  /// mean over pairs is the mean over tokens.
+  /// mean over pairs is the mean over tokens. (`Statistics::mean_chosen_tokens`)
   T mean_chosen_tokens{};
   /// The part of the sum that stands past the length of the pair's shorter completion. (`Statistics::tails`)
   T chosen_tail{};

@@ -5,17 +5,21 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
+#include <ATen/ops/argsort.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/clamp_max.h>
 #include <ATen/ops/clamp_min.h>
 #include <ATen/ops/detach.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/expm1.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/log_sigmoid.h>
 #include <ATen/ops/mean.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/square.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/take.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
@@ -34,44 +38,13 @@
 #include "tithe/data/batches.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/logprob/logprobs.hpp"
+#include "tithe/logprob/statistics.hpp"
 #include "tithe/loss/concept.hpp"
 #include "tithe/model/concept.hpp"
 #include "tithe/train/pass.hpp"
 
-/// What a stage minimises: a loss, applied to log-probabilities of packed rows.
+/// What a preference stage minimises: a loss, applied to log-probabilities of packed rows and of a reference.
 namespace tithe {
-
-/// Supervised fine-tuning: a loss on each completion token, its mean over all of the batch's.
-template <TrainsOnDemonstrations Loss>
-struct SupervisedObjective {
-  Loss loss{};
-  HeadOptions head{};
-
-  /// Throws ShapeError for rows that cannot be trained on.
-  void require(std::span<const Row> rows) const { detail::require_completions(rows, 1); }
-
-  /// Facts of the whole batch: how many tokens it predicts.
-  struct Whole {
-    double tokens = 0;
-  };
-  template <LanguageModel M>
-  [[nodiscard]] Whole whole(const M& /*model*/, const StepBatch& step,
-                            const std::stop_token& /*stop*/ = {}) const {
-    std::int64_t tokens = 0;
-    for (const std::size_t row : step.batch) {
-      for (const TokenIds& completion : step.rows[row].completions) tokens += std::ssize(completion);
-    }
-    return {static_cast<double>(tokens)};
-  }
-
-  template <LanguageModel M>
-  [[nodiscard]] PassResult pass(const M& model, const StepBatch& step, std::size_t pass,
-                                const Whole& whole) const {
-    const PackedRows rows = pack(step.rows_of(pass));
-    const at::Tensor losses = loss(TokenLogProbs<at::Tensor>{token_logprobs(model, rows, head)});
-    return {losses.sum() / whole.tokens, sum_by_completion(losses.detach(), rows), {}};
-  }
-};
 
 /// In place of a reference where a loss compares with none: it has no weights and gives nothing.
 struct NoSnapshot {};
@@ -99,27 +72,27 @@ class PreferenceObjective {
     }
   }
 
-  /// Facts of the whole batch: its size, and what couples its rows, computed without gradients over all of it.
+  /// Facts of the whole batch: its size, and what couples its rows.
   struct Whole {
     double rows = 0;
     std::vector<at::Tensor> coupling;  ///< each of one number, or of one a row in the order of the passes
+    RunningMean running{};             ///< with this batch taken in
   };
 
-  /// `stop` is asked before each of its passes; once it is requested, the facts are not all there and are of no use.
+  /// What couples the rows of several passes is computed first, without gradients; a single pass couples its own.
+  /// `stop` is asked before each of the passes; once it is requested, the facts are not all there and are of no use.
   template <LanguageModel M>
   [[nodiscard]] Whole whole(const M& model, const StepBatch& step, const std::stop_token& stop = {}) const {
-    Whole facts{static_cast<double>(step.batch.size()), {}};
-    if constexpr (Coupled<Loss>) {
+    Whole facts{static_cast<double>(step.batch.size()), {}, step.running};
+    if constexpr (NeedsMismatched<Loss>) {
       const at::NoGradGuard no_grad;
-      LogProbs policy, reference;
-      MismatchedLogProbs<at::Tensor> mismatched;
-      if constexpr (NeedsMismatched<Loss>) {
-        mismatched = mismatched_logprobs(model, step, stop);
-      } else {
-        std::tie(policy, reference) = all_logprobs(model, step, stop);
-      }
-      if (stop.stop_requested()) return facts;
-      facts.coupling = as_list(couple_rows<Loss, at::Tensor>(loss_, policy, reference, mismatched));
+      const MismatchedLogProbs<at::Tensor> mismatched = mismatched_logprobs(model, step, stop);
+      if (!stop.stop_requested()) facts.coupling = as_list(loss_.couple(mismatched));
+    } else if constexpr (looks_at_all_rows) {
+      if (step.passes.size() == 1) return facts;
+      const at::NoGradGuard no_grad;
+      const auto [policy, reference] = all_logprobs(model, step, stop);
+      if (!stop.stop_requested()) couple(facts, policy, reference, step);
     }
     return facts;
   }
@@ -128,10 +101,17 @@ class PreferenceObjective {
   [[nodiscard]] PassResult pass(const M& model, const StepBatch& step, std::size_t pass,
                                 const Whole& whole) const {
     const PackedRows rows = pack(step.rows_of(pass));
-    const LogProbs policy = records(completion_sums(model, rows), rows, step, pass);
+    const LogProbs policy = policy_records(model, rows, step, pass);
     const LogProbs reference = reference_records(rows, step, pass);
-    const at::Tensor losses = losses_of(policy, reference, coupling_of(whole, step, pass));
-    PassResult result{losses.sum() / whole.rows, losses.detach(), {}};
+    Whole facts = part_of(whole, step, pass);
+    if constexpr (looks_at_all_rows) {
+      if (step.passes.size() == 1) {
+        const at::NoGradGuard no_grad;
+        couple(facts, policy, reference, step);
+      }
+    }
+    const at::Tensor losses = losses_of(policy, reference, facts);
+    PassResult result{losses.sum() / whole.rows, losses.detach(), {}, facts.running};
     const at::NoGradGuard no_grad;
     detail::add_figures(result.means, policy, row_rewards(loss_, policy, reference));
     if constexpr (NeedsMismatched<Loss>) {
@@ -144,31 +124,62 @@ class PreferenceObjective {
  private:
   using LogProbs = LogProbsOf<Loss, at::Tensor>;
 
+  static constexpr bool on_pairs = std::same_as<typename Loss::Example, PreferencePair>;
+  static constexpr bool looks_at_all_rows = (Coupled<Loss> && !NeedsMismatched<Loss>) || Stateful<Loss>;
+
   template <LanguageModel M>
   [[nodiscard]] at::Tensor completion_sums(const M& model, const PackedRows& rows) const {
     return sum_by_completion(token_logprobs(model, rows, head_), rows);
   }
 
-  /// Sums of the completions [K] as the record that the loss reads [rows].
-  [[nodiscard]] static LogProbs records(const at::Tensor& sums, const PackedRows& rows, const StepBatch& step,
-                                        std::size_t pass) {
+  /// Values of the completions [K] as columns of the rows: of chosen and of rejected ones.
+  [[nodiscard]] static std::pair<at::Tensor, at::Tensor> of_pairs(const at::Tensor& completions) {
+    const at::Tensor pairs = completions.view({-1, 2});
+    return {pairs.select(1, 0), pairs.select(1, 1)};
+  }
+
+  /// What the loss reads of a pass's completions, from the statistics of their tokens. [rows]
+  template <Statistics reads>
+  [[nodiscard]] static LogProbs records(const TokenStatistics& tokens, const PackedRows& rows,
+                                        const StepBatch& step, std::size_t pass) {
+    const at::Tensor sums = sum_by_completion(tokens.logprobs, rows);
     const at::Tensor lengths = completion_lengths(rows, sums.scalar_type());
-    if constexpr (std::same_as<typename Loss::Example, PreferencePair>) {
-      const at::Tensor pairs = sums.view({-1, 2});
-      const at::Tensor tokens = lengths.view({-1, 2});
-      return {pairs.select(1, 0), pairs.select(1, 1), tokens.select(1, 0), tokens.select(1, 1)};
+    LogProbs read;
+    if constexpr (on_pairs) {
+      std::tie(read.chosen, read.rejected) = of_pairs(sums);
+      std::tie(read.chosen_tokens, read.rejected_tokens) = of_pairs(lengths);
+      if constexpr (reads.mean_chosen_tokens) {
+        read.mean_chosen_tokens = at::scalar_tensor(step.mean_first_length(), sums.options());
+      }
+      if constexpr (reads.tails) {
+        std::tie(read.chosen_tail, read.rejected_tail) =
+            of_pairs(sum_past_shortest(tokens.logprobs, rows, 2));
+      }
+      if constexpr (reads.collisions) {
+        std::tie(read.chosen_collision, read.rejected_collision) =
+            of_pairs(sum_by_completion(tokens.collisions, rows));
+      }
     } else {
       std::vector<double> verdicts;
       for (const Row& row : step.rows_of(pass)) verdicts.push_back(row.desirable ? 1 : 0);
-      return {sums, lengths, at::tensor(verdicts, at::kDouble).to(sums.scalar_type())};
+      read = {sums, lengths, at::tensor(verdicts, at::kDouble).to(sums.scalar_type())};
     }
+    return read;
+  }
+
+  template <LanguageModel M>
+  [[nodiscard]] LogProbs policy_records(const M& model, const PackedRows& rows, const StepBatch& step,
+                                        std::size_t pass) const {
+    constexpr Statistics reads = statistics_of<Loss>();
+    return records<reads>(token_statistics<reads>(model, rows, head_), rows, step, pass);
   }
 
   [[nodiscard]] LogProbs reference_records(const PackedRows& rows, const StepBatch& step,
                                            std::size_t pass) const {
     if constexpr (NeedsReference<Loss>) {
       const at::NoGradGuard no_grad;
-      return records(completion_sums(reference_, rows), rows, step, pass);
+      constexpr Statistics reads{.tails = statistics_of<Loss>().tails};
+      return records<reads>(token_statistics<reads>(reference_, rows, head_), rows, step, pass);
     } else {
       return {};
     }
@@ -182,7 +193,7 @@ class PreferenceObjective {
     for (std::size_t pass = 0; pass < step.passes.size(); ++pass) {
       if (stop.stop_requested()) return {};
       const PackedRows rows = pack(step.rows_of(pass));
-      policy.push_back(records(completion_sums(model, rows), rows, step, pass));
+      policy.push_back(policy_records(model, rows, step, pass));
       if constexpr (NeedsReference<Loss>) reference.push_back(reference_records(rows, step, pass));
     }
     return {detail::joined(policy), detail::joined(reference)};
@@ -230,26 +241,37 @@ class PreferenceObjective {
     }
   }
 
-  /// A pass's part of what couples the rows.
-  static std::vector<at::Tensor> coupling_of(const Whole& whole, const StepBatch& step, std::size_t pass) {
+  /// What couples the rows of the whole batch, and the running mean with it.
+  void couple(Whole& facts, const LogProbs& policy, const LogProbs& reference, const StepBatch& step) const {
+    if constexpr (Stateful<Loss>) {
+      facts.running = next_state(loss_, step.running, policy, reference);
+    } else {
+      facts.coupling = as_list(couple_rows<Loss, at::Tensor>(loss_, policy, reference, {}));
+    }
+  }
+
+  /// A pass's part of the facts.
+  static Whole part_of(const Whole& whole, const StepBatch& step, std::size_t pass) {
     std::int64_t first = 0;
     for (std::size_t before = 0; before < pass; ++before) first += std::ssize(step.passes[before]);
-    std::vector<at::Tensor> part;
+    Whole part{whole.rows, {}, whole.running};
     for (const at::Tensor& all : whole.coupling) {
-      part.push_back(all.numel() == 1 ? all : all.narrow(0, first, std::ssize(step.passes[pass])));
+      part.coupling.push_back(all.numel() == 1 ? all : all.narrow(0, first, std::ssize(step.passes[pass])));
     }
     return part;
   }
 
   [[nodiscard]] at::Tensor losses_of(const LogProbs& policy, const LogProbs& reference,
-                                     const std::vector<at::Tensor>& coupling) const {
-    if constexpr (Coupled<Loss>) {
+                                     const Whole& facts) const {
+    if constexpr (Stateful<Loss>) {
+      return row_losses(loss_, policy, reference, facts.running);
+    } else if constexpr (Coupled<Loss>) {
       using Coupling = decltype(couple_rows<Loss, at::Tensor>(loss_, policy, reference, {}));
       if constexpr (std::same_as<Coupling, at::Tensor>) {
-        return row_losses(loss_, policy, reference, coupling.front());
+        return row_losses(loss_, policy, reference, facts.coupling.front());
       } else {
         Coupling parts;
-        std::ranges::copy(coupling, parts.begin());
+        std::ranges::copy(facts.coupling, parts.begin());
         return row_losses(loss_, policy, reference, parts);
       }
     } else {

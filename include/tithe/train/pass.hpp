@@ -20,7 +20,7 @@
 #include "tithe/core/units.hpp"
 #include "tithe/data/batches.hpp"
 #include "tithe/data/row.hpp"
-#include "tithe/loss/concept.hpp"
+#include "tithe/loss/records.hpp"
 
 /// What goes into a pass through the model, and what comes out.
 namespace tithe {
@@ -34,12 +34,19 @@ struct StepBatch {
   Order kind = Order::shuffled;
   PassLimits limits{};
   Tokens longest_path{};  ///< of all rows of the stage: no row that is made on the way is longer
+  RunningMean running{};  ///< as the stage's last step left it, for a loss that keeps one
 
   /// Prompts and completions of the step's rows.
   [[nodiscard]] Tokens tokens() const {
     Tokens sum{};
     for (const std::size_t row : batch) sum += rows[row].tokens();
     return sum;
+  }
+  /// How long the first completions of the step's rows are on average.
+  [[nodiscard]] double mean_first_length() const {
+    std::int64_t sum = 0;
+    for (const std::size_t row : batch) sum += std::ssize(rows[row].completions.front());
+    return static_cast<double>(sum) / static_cast<double>(batch.size());
   }
   /// The rows of a pass.
   [[nodiscard]] auto rows_of(std::size_t pass) const {
@@ -54,31 +61,39 @@ struct PassResult {
   at::Tensor loss;        ///< scalar, to be differentiated
   at::Tensor row_losses;  ///< [rows of the pass], detached
   Means means;
+  RunningMean running{};  ///< as this step leaves it
 };
 
 namespace detail {
 
 inline double total(const at::Tensor& values) { return values.sum().item<double>(); }
 
+/// Parts of a batch, one behind another. A field that no part has, or that is one number for all, is that of the first.
+template <class LogProbs>
+at::Tensor joined(const std::vector<LogProbs>& parts, at::Tensor LogProbs::* field) {
+  const at::Tensor& first = parts.front().*field;
+  if (!first.defined() || first.dim() == 0) return first;
+  std::vector<at::Tensor> pieces;
+  for (const LogProbs& part : parts) pieces.push_back(part.*field);
+  return at::cat(pieces);
+}
 inline PairLogProbs<at::Tensor> joined(const std::vector<PairLogProbs<at::Tensor>>& parts) {
-  if (parts.empty()) return {};
-  const auto all = [&](auto field) {
-    std::vector<at::Tensor> pieces;
-    for (const auto& part : parts) pieces.push_back(part.*field);
-    return at::cat(pieces);
-  };
   using P = PairLogProbs<at::Tensor>;
-  return {all(&P::chosen), all(&P::rejected), all(&P::chosen_tokens), all(&P::rejected_tokens)};
+  if (parts.empty()) return {};
+  return {.chosen = joined(parts, &P::chosen),
+          .rejected = joined(parts, &P::rejected),
+          .chosen_tokens = joined(parts, &P::chosen_tokens),
+          .rejected_tokens = joined(parts, &P::rejected_tokens),
+          .mean_chosen_tokens = joined(parts, &P::mean_chosen_tokens),
+          .chosen_tail = joined(parts, &P::chosen_tail),
+          .rejected_tail = joined(parts, &P::rejected_tail),
+          .chosen_collision = joined(parts, &P::chosen_collision),
+          .rejected_collision = joined(parts, &P::rejected_collision)};
 }
 inline LabeledLogProbs<at::Tensor> joined(const std::vector<LabeledLogProbs<at::Tensor>>& parts) {
-  if (parts.empty()) return {};
-  const auto all = [&](auto field) {
-    std::vector<at::Tensor> pieces;
-    for (const auto& part : parts) pieces.push_back(part.*field);
-    return at::cat(pieces);
-  };
   using P = LabeledLogProbs<at::Tensor>;
-  return {all(&P::completion), all(&P::tokens), all(&P::desirable)};
+  if (parts.empty()) return {};
+  return {joined(parts, &P::completion), joined(parts, &P::tokens), joined(parts, &P::desirable)};
 }
 
 /// Throws ShapeError, naming the row, for one that has another number of completions than its objective reads.

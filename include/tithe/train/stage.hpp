@@ -23,6 +23,7 @@
 #include "tithe/train/objective.hpp"
 #include "tithe/train/optimizer.hpp"
 #include "tithe/train/options.hpp"
+#include "tithe/train/supervised_objective.hpp"
 
 /// The one loop that trains: any objective, on any rows.
 namespace tithe {
@@ -35,6 +36,7 @@ struct StageState {
   std::int64_t pass = 0;  ///< passes that are done of the next one
   Means means{};          ///< what those passes measured
   double loss = 0;        ///< and their share of the step's loss
+  RunningMean running{};  ///< what a loss that keeps one took in until the last step
 };
 
 /// When a stage's state is consistent and can be saved.
@@ -161,11 +163,12 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
     while (state.step < (epoch + 1) * steps_per_epoch) {
       const auto step_begun = Clock::now();
       StepBatch step{
-          rows,        order,         batches[static_cast<std::size_t>(state.step % steps_per_epoch)],
-          {},          options.order, {options.batch_size, options.max_tokens_per_pass},
-          longest_path};
+          rows,         order,         batches[static_cast<std::size_t>(state.step % steps_per_epoch)],
+          {},           options.order, {options.batch_size, options.max_tokens_per_pass},
+          longest_path, state.running};
       step.passes = passes_of(step.batch, rows, step.limits);
       const auto whole = objective.whole(model, step, hooks.stop);
+      RunningMean running = state.running;
 
       for (auto pass = static_cast<std::size_t>(state.pass); pass < step.passes.size(); ++pass) {
         if (hooks.stop.stop_requested()) {
@@ -177,6 +180,7 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
         result.loss.backward();
         state.loss += result.loss.template item<double>();
         state.means.add(result.means);
+        running = result.running;
         ++state.pass;
         if (pass + 1 < step.passes.size()) tell(StageMoment::passed);
       }
@@ -193,7 +197,10 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
                                                    {"learning_rate", rate},
                                                    {"tokens", static_cast<double>(tokens.value())},
                                                    {"step_seconds", seconds}});
-      state = {.step = state.step + 1, .tokens = state.tokens + tokens, .seconds = state.seconds + seconds};
+      state = {.step = state.step + 1,
+               .tokens = state.tokens + tokens,
+               .seconds = state.seconds + seconds,
+               .running = running};
       if (hooks.on_step) hooks.on_step(record);
       tell(state.step == report.steps ? StageMoment::ends : StageMoment::stepped);
     }

@@ -44,16 +44,22 @@ inline nlohmann::json saved(const StageState& state) {
   nlohmann::json means = nlohmann::json::array();
   for (const Means::Entry& entry : state.means.entries())
     means.push_back({entry.name, saved(entry.sum), entry.count});
-  return {{"step", state.step},       {"tokens", state.tokens.value()},
-          {"seconds", state.seconds}, {"pass", state.pass},
-          {"means", means},           {"loss", state.loss}};
+  return {{"step", state.step},
+          {"tokens", state.tokens.value()},
+          {"seconds", state.seconds},
+          {"pass", state.pass},
+          {"means", means},
+          {"loss", state.loss},
+          {"running", {saved(state.running.mean), saved(state.running.count)}}};
 }
 inline StageState stage_state_of(const nlohmann::json& json) {
-  StageState state{.step = json.at("step"),
-                   .tokens = Tokens{json.at("tokens").get<std::int64_t>()},
-                   .seconds = json.at("seconds"),
-                   .pass = json.at("pass"),
-                   .loss = json.at("loss")};
+  StageState state{
+      .step = json.at("step"),
+      .tokens = Tokens{json.at("tokens").get<std::int64_t>()},
+      .seconds = json.at("seconds"),
+      .pass = json.at("pass"),
+      .loss = json.at("loss"),
+      .running = {.mean = number_of(json.at("running").at(0)), .count = number_of(json.at("running").at(1))}};
   for (const auto& mean : json.at("means")) {
     state.means.add(mean.at(0).get<std::string>(), number_of(mean.at(1)), mean.at(2));
   }
