@@ -101,6 +101,12 @@ consteval bool verify() {
   static_assert(each_has_a_name,
                 "Pipeline: a policy has no name to record its runs under. Give it `std::string name() "
                 "const`.");
+  constexpr bool schedule_parts_fit = misuse != Misuse::schedule_misfit;
+  static_assert(
+      schedule_parts_fit,
+      "Pipeline: a schedule is made of what it cannot use. ColdStartFloor, Interleaved and Below take a "
+      "schedule, ByBudget takes Below<threshold, schedule> in rising order and a plain schedule last, Staged "
+      "takes Demonstrations<share> and Preferences<share>, PlannedBy a function `Plan f(const Budget&)`.");
   constexpr bool schedule_plans = misuse != Misuse::no_plan;
   static_assert(schedule_plans,
                 "Pipeline: the schedule's plan cannot be called as planned. Declare it `constexpr Plan "
@@ -178,9 +184,11 @@ consteval bool verify() {
                 "Pipeline: the schedule never plans demonstrations, so the supervised loss is never used. "
                 "Drop it, or use SftFraction.");
   constexpr bool schedule_in_range = misuse != Misuse::schedule_out_of_range;
-  static_assert(schedule_in_range,
-                "Pipeline: a number of the schedule is out of range. A share lies in [0, 1]: write a "
-                "tenth as 0.1, not as 10.");
+  static_assert(
+      schedule_in_range,
+      "Pipeline: a number of the schedule is out of range. A share lies in [0, 1]: write a "
+      "tenth as 0.1, not as 10. Counts are whole, thresholds rise, stages add up to 1, and "
+      "alternations are 1 to 32; for other numbers see the requirement in its broken_requirement().");
   constexpr bool loss_in_range = misuse != Misuse::loss_out_of_range;
   static_assert(loss_in_range,
                 "Pipeline: a number of the loss is out of range. Give beta and weights values above 0, as in "

@@ -37,6 +37,7 @@ enum class Misuse : std::uint8_t {
   two_slots_at_once,
   not_hyperparameters,
   no_name,
+  schedule_misfit,
   no_plan,
   no_example,
   no_needs_reference,
@@ -112,6 +113,8 @@ consteval Misuse misuse_of_policy() {
     return Misuse::not_a_policy;
   } else if constexpr (ScheduleLike<P> + LossLike<P> + ReferenceLike<P> > 1) {
     return Misuse::two_slots_at_once;
+  } else if constexpr (ScheduleLike<P> && !PartsFit<P>) {
+    return Misuse::schedule_misfit;
   } else if constexpr (ScheduleLike<P> && !HasPlan<P>) {
     return Misuse::no_plan;
   } else if constexpr (LossLike<P> && misuse_of_loss<P>() != Misuse::none) {
