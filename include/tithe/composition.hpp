@@ -115,6 +115,33 @@ consteval bool verify() {
   static_assert(loss_has_example,
                 "Pipeline: the loss does not say what it is trained on. Give it `using Example = "
                 "PreferencePair;`, or LabeledCompletion, or Demonstration.");
+  constexpr bool modifier_has_pair_loss = misuse != Misuse::pair_misfit;
+  static_assert(modifier_has_pair_loss,
+                "Pipeline: a modifier of losses wraps what is no preference loss on pairs. Wrap one that a "
+                "pipeline takes alone and whose Example is PreferencePair, such as Dpo<>; Kto and Bco are "
+                "trained on verdicts.");
+  constexpr bool divergence_fits = misuse != Misuse::divergence_misfit;
+  static_assert(divergence_fits,
+                "Pipeline: WithDivergence needs a loss that reads log-ratios alone and has no divergence "
+                "yet, and a divergence. Write it inside of other modifiers, as in WithDivergence<Dpo<0.1>, "
+                "ForwardKl>, and drop it for Aot, AotUnpaired, ApoZero and ApoDown.");
+  constexpr bool length_fits = misuse != Misuse::length_misfit;
+  static_assert(length_fits,
+                "Pipeline: length desensitisation wraps a loss that divides by length, so that tails would "
+                "count by another measure. Wrap a loss on sums, such as Dpo<>; put Wpo around it, and "
+                "SftTerm beside it in Combined.");
+  constexpr bool weights_fit = misuse != Misuse::weights_misfit;
+  static_assert(weights_fit,
+                "Pipeline: Wpo weighs the loss of each pair, but the loss it wraps couples its rows. Wrap "
+                "one whose rows have losses of their own, such as Dpo<>.");
+  constexpr bool modified_loss_keeps_no_state = misuse != Misuse::state_misfit;
+  static_assert(modified_loss_keeps_no_state,
+                "Pipeline: a modifier of losses wraps one that keeps a State from batch to batch, which it "
+                "does not hand on. Use that loss alone.");
+  constexpr bool combined_has_parts = misuse != Misuse::parts_misfit;
+  static_assert(combined_has_parts,
+                "Pipeline: Combined takes one or more parts, each a loss with its weight. Write "
+                "Combined<Weighted<Dpo<0.1>, 0.8>, Weighted<SftTerm, 1>>.");
   constexpr bool loss_says_needs_reference = misuse != Misuse::no_needs_reference;
   static_assert(loss_says_needs_reference,
                 "Pipeline: the loss does not say whether it compares with a reference. Give it `static "
@@ -128,12 +155,23 @@ consteval bool verify() {
   static_assert(loss_has_formula,
                 "Pipeline: the loss's formula cannot be called. Declare `template <class T> T "
                 "operator()(policy, reference) const` on PairLogProbs<T> or LabeledLogProbs<T> as Example "
-                "says, without the reference if it needs none, and with the coupling last if it couples "
-                "rows.");
+                "says, without the reference if it needs none, and with the coupling or the state last if it "
+                "has one; a State = RunningMean comes with next.");
   constexpr bool supervised_has_formula = misuse != Misuse::no_token_formula;
   static_assert(supervised_has_formula,
                 "Pipeline: the supervised loss's formula cannot be called. Declare `template <class T> T "
                 "operator()(const TokenLogProbs<T>&) const`.");
+  constexpr bool supervised_fits = misuse != Misuse::supervised_misfit;
+  static_assert(
+      supervised_fits,
+      "Pipeline: OnAllTokens holds no supervised loss, or one that trains on prompts already. Give it "
+      "one that does not, as in OnAllTokens<CrossEntropy>.");
+  constexpr bool supervised_makes_choices = misuse != Misuse::no_token_choices;
+  static_assert(
+      supervised_makes_choices,
+      "Pipeline: the supervised loss's trains_on_prompt or reads cannot be followed. Declare `static "
+      "constexpr bool trains_on_prompt = true;` and `static constexpr Statistics "
+      "reads{.vocabulary_mean = true};`; tails and collisions belong to pairs.");
   constexpr bool loss_has_rewards = misuse != Misuse::no_rewards;
   static_assert(loss_has_rewards,
                 "Pipeline: the loss tells no rewards. Declare rewards like operator(), without a "

@@ -40,10 +40,18 @@ enum class Misuse : std::uint8_t {
   schedule_misfit,
   no_plan,
   no_example,
+  pair_misfit,
+  divergence_misfit,
+  length_misfit,
+  weights_misfit,
+  state_misfit,
+  parts_misfit,
   no_needs_reference,
   no_coupling,
   no_formula,
+  supervised_misfit,
   no_token_formula,
+  no_token_choices,
   no_rewards,
   no_gives_reference,
   no_snapshot,
@@ -80,10 +88,25 @@ consteval Slot slot_of() {
   }
 }
 
+consteval Misuse misuse_of_misfit(Misfit misfit) {
+  switch (misfit) {
+    case Misfit::divergence: return Misuse::divergence_misfit;
+    case Misfit::length: return Misuse::length_misfit;
+    case Misfit::weights: return Misuse::weights_misfit;
+    case Misfit::state: return Misuse::state_misfit;
+    case Misfit::parts: return Misuse::parts_misfit;
+    default: return Misuse::pair_misfit;
+  }
+}
+
 template <class P>
 consteval Misuse misuse_of_loss() {
   if constexpr (TrainsOnDemonstrations<P>) {
-    return HasTokenFormula<P> ? Misuse::none : Misuse::no_token_formula;
+    if constexpr (misfit_of<P>() != Misfit::none) return Misuse::supervised_misfit;
+    if constexpr (!HasTokenFormula<P>) return Misuse::no_token_formula;
+    return HasTokenChoices<P> ? Misuse::none : Misuse::no_token_choices;
+  } else if constexpr (misfit_of<P>() != Misfit::none) {
+    return misuse_of_misfit(misfit_of<P>());
   } else if constexpr (!TrainsOnPreferences<P>) {
     return Misuse::no_example;
   } else if constexpr (!DeclaresReference<P>) {

@@ -30,6 +30,12 @@ struct NamesRewards {
 struct NamesCouple {
   int couple;
 };
+struct NamesTrainsOnPrompt {
+  int trains_on_prompt;
+};
+struct NamesReads {
+  int reads;
+};
 struct NamesCall {
   void operator()() const;
 };
@@ -83,6 +89,24 @@ template <class L>
   }
 }
 
+/// The supervised loss trains on the tokens of the prompt too, all but the first: `static constexpr bool
+/// trains_on_prompt = true`.
+template <class L>
+concept TrainsOnPrompt =
+    std::same_as<decltype(L::trains_on_prompt), const bool> && requires { requires L::trains_on_prompt; };
+
+/// What a supervised loss says of itself, if anything, a trainer can follow: `trains_on_prompt` is a constant, and
+/// `reads` a constant Statistics of nothing that pairs alone have.
+template <class L>
+concept HasTokenChoices =
+    (requires { &Joined<L, detail::NamesTrainsOnPrompt>::trains_on_prompt; } || requires {
+      requires std::same_as<decltype(L::trains_on_prompt), const bool>;
+      typename std::bool_constant<L::trains_on_prompt>;
+    }) && (requires { &Joined<L, detail::NamesReads>::reads; } || requires {
+      requires std::same_as<decltype(L::reads), const Statistics>;
+      requires L::reads == Statistics{.vocabulary_mean = L::reads.vocabulary_mean};
+    });
+
 /// The loss reads policy and reference only through log π − log ρ of each completion, so that a score of it
 /// may take its place (WithDivergence): `reads_log_ratios = true`.
 template <class L>
@@ -100,6 +124,9 @@ enum class Misfit : std::uint8_t {
   divergence,       ///< it does not read log-ratios alone
   length,           ///< it divides by length already
   weights,          ///< its rows are coupled, so they have no losses of their own to weigh
+  state,            ///< it keeps a mean from batch to batch
+  parts,            ///< what is combined are not one or more losses with a weight
+  supervised,       ///< what is wrapped is no supervised loss, or trains on prompts already
 };
 template <class L>
 [[nodiscard]] consteval Misfit misfit_of() {
@@ -111,8 +138,8 @@ template <class L>
 }
 
 /// The loss keeps a mean from batch to batch: `using State = RunningMean`, and `RunningMean next(const
-/// RunningMean& before, policy, reference) const`, called once a step with the whole batch and without
-/// gradients. The new state becomes the last argument of the formula, as a coupling does.
+/// RunningMean& before, policy, reference) const` on records of Columns, called once a step with the whole
+/// batch. The new state becomes the last argument of the formula, as a coupling does.
 template <class L>
 concept Stateful = std::same_as<typename L::State, RunningMean>;
 
@@ -122,9 +149,11 @@ concept Stateful = std::same_as<typename L::State, RunningMean>;
 /// `couple(policy, reference)`; without a reference by `couple(policy)`; and where the loss needs mismatched
 /// completions by `couple(mismatched)`. What it returns becomes the last argument of the formula: one T (of
 /// one number, shared by all rows, or of one number a row), or a `std::array` of such. Hence splitting a
-/// batch changes nothing.
+/// batch changes nothing. A modifier, which has a `couple` for losses that couple rows, says whether its own
+/// loss does: `static constexpr bool couples_rows`.
 template <class L>
-concept Coupled = Joinable<L> && !requires { &Joined<L, detail::NamesCouple>::couple; };
+concept Coupled = Joinable<L> && !requires { &Joined<L, detail::NamesCouple>::couple; } &&
+                  !requires { requires !L::couples_rows; };
 
 /// What a loss calls its log-probabilities and its rewards.
 template <class L, class T>
@@ -269,6 +298,7 @@ concept PreferenceLoss = Hyperparameters<L> && Named<L> && TrainsOnPreferences<L
 /// A loss on demonstrations. A stage minimises the sum of its tokens' losses over the number of tokens that
 /// are trained on, in the whole batch.
 template <class L>
-concept SupervisedLoss = Hyperparameters<L> && Named<L> && TrainsOnDemonstrations<L> && HasTokenFormula<L>;
+concept SupervisedLoss =
+    Hyperparameters<L> && Named<L> && TrainsOnDemonstrations<L> && HasTokenFormula<L> && HasTokenChoices<L>;
 
 }  // namespace tithe

@@ -1,10 +1,12 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <concepts>
 #include <string>
 #include <string_view>
 
 #include "tithe/loss/concept.hpp"
+#include "tithe/loss/kto_baseline.hpp"
 
 namespace tithe {
 
@@ -12,11 +14,11 @@ namespace tithe {
 /// a desirable y and λ_U σ(β(z − r)) for an undesirable one, r = log π(y|x) − log ρ(y|x).
 ///
 /// Use it when each answer has a verdict of its own and no partner; pairs serve too, as two verdicts each.
-/// The baseline z is max(0, mean of log π(y'|x) − log ρ(y'|x)) over mismatched prompts and completions,
-/// clamped once after the mean over the whole batch. (NeMo-Aligner clamps on each rank and averages then;
-/// HALOs leaves zero ratios out of the count. Those are other estimators.) Each term is half its weight where
-/// the policy model equals its reference.
-template <Real Beta = 0.1, Real DesirableWeight = 1, Real UndesirableWeight = 1>
+/// The baseline z is max(0, mean of log π(y'|x) − log ρ(y'|x)) over mismatched prompts and completions of the
+/// whole batch; HALOs and NeMo-Aligner estimate it otherwise, see kto_baseline.hpp. Each term is half its
+/// weight where the policy model equals its reference.
+template <Real Beta = 0.1, Real DesirableWeight = 1, Real UndesirableWeight = 1,
+          KtoBaseline Baseline = MeanThenClamp>
 struct Kto {
   using Example = LabeledCompletion;
   static constexpr bool needs_reference = true;
@@ -24,15 +26,16 @@ struct Kto {
 
   /// How quickly the value of an answer saturates: the paper's risk aversion.
   [[no_unique_address]] Knob<Beta> beta{};
-  /// λ_D and λ_U. With n_D and n_U answers of each kind, the paper advises λ_D n_D / (λ_U n_U) in [1, 1.33]
-  /// (eq. 8).
+  /// λ_D and λ_U; kto_weights.hpp has the paper's rule for them.
   [[no_unique_address]] Knob<DesirableWeight> desirable_weight{};
   [[no_unique_address]] Knob<UndesirableWeight> undesirable_weight{};
+  /// How the baseline is estimated.
+  [[no_unique_address]] Baseline estimator{};
 
   /// The baseline z, one number for the whole batch.
   template <class T>
   [[nodiscard]] T couple(const MismatchedLogProbs<T>& mismatched) const {
-    return clamp_min(mean(mismatched.policy - mismatched.reference), 0);
+    return estimator(T{mismatched.policy - mismatched.reference});
   }
 
   template <class T>
@@ -50,12 +53,16 @@ struct Kto {
   }
 
   [[nodiscard]] std::string name() const {
-    return policy_name("Kto", {beta, desirable_weight, undesirable_weight});
+    if constexpr (std::same_as<Baseline, MeanThenClamp>) {
+      return policy_name("Kto", {beta, desirable_weight, undesirable_weight});
+    } else {
+      return policy_name("Kto", {beta, desirable_weight, undesirable_weight, estimator.name()});
+    }
   }
   [[nodiscard]] constexpr std::string_view broken_requirement() const {
     if (!is_positive(beta)) return "a beta above 0";
     const bool weighted = is_positive(desirable_weight) && is_positive(undesirable_weight);
-    return weighted ? "" : "weights above 0";
+    return weighted ? broken_requirement_of(estimator) : "weights above 0";
   }
 };
 

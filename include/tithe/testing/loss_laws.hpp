@@ -84,10 +84,13 @@ struct Compared {
   MismatchedLogProbs<Column> mismatched;
 };
 
-/// Each row's loss, whatever the loss reads.
+/// Each row's loss, whatever the loss reads; a state is that of a run's first batch.
 template <class L, class LogProbs>
 Column losses_of(const L& loss, const Compared<LogProbs>& batch) {
-  if constexpr (Coupled<L>) {
+  if constexpr (Stateful<L>) {
+    return row_losses(loss, batch.policy, batch.reference,
+                      next_state(loss, RunningMean{}, batch.policy, batch.reference));
+  } else if constexpr (Coupled<L>) {
     return row_losses(loss, batch.policy, batch.reference,
                       couple_rows(loss, batch.policy, batch.reference, batch.mismatched));
   } else {
@@ -95,12 +98,15 @@ Column losses_of(const L& loss, const Compared<LogProbs>& batch) {
   }
 }
 
-/// The loss of one row, with the coupling of the whole batch.
+/// The loss of one row, with the coupling or the state of the whole batch.
 template <class L, class LogProbs>
 double loss_of_row(const L& loss, const Compared<LogProbs>& batch, std::size_t row) {
   const LogProbs policy = row_of(batch.policy, row);
   const LogProbs reference = row_of(batch.reference, row);
-  if constexpr (Coupled<L>) {
+  if constexpr (Stateful<L>) {
+    const RunningMean state = next_state(loss, RunningMean{}, batch.policy, batch.reference);
+    return row_losses(loss, policy, reference, state)[0];
+  } else if constexpr (Coupled<L>) {
     const auto coupling = couple_rows(loss, batch.policy, batch.reference, batch.mismatched);
     const decltype(coupling) own = row_of(coupling, row);
     return row_losses(loss, policy, reference, own)[0];
