@@ -1,15 +1,25 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include <cstdint>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "test.hpp"
 #include "tithe/budget/budget.hpp"
 #include "tithe/budget/plan.hpp"
+#include "tithe/composition.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/real.hpp"
+#include "tithe/schedule/by_budget.hpp"
+#include "tithe/schedule/cold_start_floor.hpp"
 #include "tithe/schedule/concept.hpp"
+#include "tithe/schedule/interleaved.hpp"
+#include "tithe/schedule/planned_by.hpp"
 #include "tithe/schedule/preference_only.hpp"
+#include "tithe/schedule/sft_count.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/schedule/sft_only.hpp"
+#include "tithe/schedule/staged.hpp"
 #include "tithe/testing/schedule_laws.hpp"
 
 // Schedules as users write them: a good one, and one for each law that breaks it.
@@ -62,6 +72,28 @@ struct Fickle {
   std::string name() const { return "Fickle"; }
 };
 
+/// Fewer demonstrations for a larger budget, which it denies.
+struct Shrinks {
+  static constexpr bool grows_with_budget = true;
+  Plan plan(const Budget& budget) const {
+    const bool is_small = budget.affordable(Stage::sft) < Examples{1'000};
+    return budget.split(tithe::Share{is_small ? 1. : 0.25});
+  }
+  std::string name() const { return "Shrinks"; }
+};
+
+/// One preference fewer at every tenth example, in budgets of examples.
+struct Stumbles {
+  static constexpr bool grows_with_budget = true;
+  Plan plan(const Budget& budget) const {
+    const std::int64_t amount = budget.amount();
+    if (budget.is_money() || amount == 0) return budget.split(tithe::Share{0});
+    const std::int64_t demonstrations = amount / 10 + (amount % 10 == 0 ? 1 : 0);
+    return {{Stage::sft, Examples{demonstrations}}, {Stage::preference, Examples{amount - demonstrations}}};
+  }
+  std::string name() const { return "Stumbles"; }
+};
+
 struct BreaksItsWord {
   static constexpr bool plans_preferences = false;
   Plan plan(const Budget& budget) const { return budget.split(tithe::Share{0.5}); }
@@ -82,6 +114,48 @@ static_assert(PlansPreferences<SftFraction<1>> && !PlansPreferences<SftOnly> &&
               PlansPreferences<PreferenceOnly>);
 static_assert(PlansDemonstrations<SftFraction<0>> && PlansDemonstrations<SftOnly> &&
               !PlansDemonstrations<PreferenceOnly>);
+
+// A schedule that is made of others plans what they plan, and grows if they do.
+template <class S>
+constexpr bool plans_both = PlansDemonstrations<S> && PlansPreferences<S>;
+template <class S>
+constexpr bool plans_demonstrations_only = PlansDemonstrations<S> && !PlansPreferences<S>;
+template <class S>
+constexpr bool plans_preferences_only = !PlansDemonstrations<S> && PlansPreferences<S>;
+
+static_assert(plans_both<SftCount<100>> && plans_both<SftCount<0>>);
+static_assert(plans_both<ColdStartFloor<100, PreferenceOnly>> &&
+              plans_both<ColdStartFloor<100, user::Sandwich>>);
+static_assert(plans_demonstrations_only<ColdStartFloor<100, SftOnly>>);
+static_assert(plans_both<Interleaved<SftCount<10>, 2>> &&
+              plans_demonstrations_only<Interleaved<SftOnly, 2>> &&
+              plans_preferences_only<Interleaved<PreferenceOnly, 2>>);
+static_assert(plans_both<ByBudget<Below<10, SftOnly>, PreferenceOnly>> &&
+              plans_demonstrations_only<ByBudget<Below<10, SftOnly>, SftOnly>> &&
+              plans_preferences_only<ByBudget<PreferenceOnly>>);
+static_assert(plans_both<Staged<Demonstrations<0.1>, Preferences<0.9>>> &&
+              plans_demonstrations_only<Staged<Demonstrations<1>>> &&
+              plans_preferences_only<Staged<Preferences<0.5>, Preferences<0.5>>>);
+
+using Rule = ByBudget<Below<1'000, SftOnly>, SftFraction<0.25>>;
+static_assert(GrowsWithBudget<SftOnly> && GrowsWithBudget<PreferenceOnly> &&
+              GrowsWithBudget<SftFraction<dynamic>>);
+static_assert(GrowsWithBudget<SftCount<100>> && GrowsWithBudget<Staged<Demonstrations<1>>>);
+static_assert(GrowsWithBudget<ColdStartFloor<10, SftOnly>> && GrowsWithBudget<Interleaved<SftOnly, 2>>);
+static_assert(!GrowsWithBudget<Rule> && !GrowsWithBudget<ColdStartFloor<10, Rule>> &&
+              !GrowsWithBudget<Interleaved<Rule, 2>> && !GrowsWithBudget<user::Sandwich>);
+
+// Parts that do not fit are asked about without an error, however deep.
+static_assert(PartsFit<user::Sandwich> && PartsFit<Rule> && !PartsFit<Interleaved<int, 2>>);
+static_assert(misuse_v<Interleaved<int, 2>> == Misuse::schedule_misfit &&
+              misuse_v<Interleaved<ColdStartFloor<1, int>, 2>> == Misuse::schedule_misfit &&
+              misuse_v<ByBudget<Below<1, Staged<>>, SftOnly>> == Misuse::schedule_misfit &&
+              misuse_v<ByBudget<Below<1, Interleaved<SftOnly, 33>>, SftOnly>> ==
+                  Misuse::schedule_out_of_range);
+
+// Numbers that the type fixes take no space, however deep.
+static_assert(std::is_empty_v<ColdStartFloor<4, Interleaved<SftCount<4>, 4>>> && std::is_empty_v<Rule> &&
+              std::is_empty_v<Staged<Demonstrations<0.5>, Demonstrations<0.5>>>);
 static_assert(sizeof(SftFraction<0.1>) == 1 && sizeof(SftFraction<dynamic>) == sizeof(double));
 
 // A plan is a constant.
@@ -121,7 +195,61 @@ CATCH_TEST_CASE("the schedules keep the laws") {
   CATCH_CHECK(schedule_laws(user::Sandwich{}).text() == "");
   for (const double share : {0.0, 0.01, 0.1, 0.25, 1.0 / 3, 0.5, 0.7, 0.99, 1.0}) {
     CATCH_CHECK(schedule_laws(SftFraction<dynamic>{share}).text() == "");
+    CATCH_CHECK(schedule_laws(ColdStartFloor<30, SftFraction<dynamic>>{.schedule = {share}}).text() == "");
+    CATCH_CHECK(schedule_laws(Interleaved<SftFraction<dynamic>, 5>{.schedule = {share}}).text() == "");
+    CATCH_CHECK(schedule_laws(ByBudget<Below<30, SftFraction<dynamic>>, SftFraction<0.5>>{
+                                  .ranges = {{.schedule = {share}}, {}}})
+                    .text() == "");
+    CATCH_CHECK(schedule_laws(Staged<Demonstrations<dynamic>, Preferences<dynamic>, Demonstrations<dynamic>>{
+                                  .shares = {{share / 4}, {1 - share}, {share * 3 / 4}}})
+                    .text() == "");
   }
+  for (const double count : {0.0, 1.0, 7.0, 30.0, 1'000.0, 1e9}) {
+    CATCH_CHECK(schedule_laws(SftCount<dynamic>{count}).text() == "");
+    CATCH_CHECK(schedule_laws(ColdStartFloor<dynamic, PreferenceOnly>{count}).text() == "");
+    CATCH_CHECK(schedule_laws(ColdStartFloor<dynamic, SftOnly>{count}).text() == "");
+    CATCH_CHECK(schedule_laws(ColdStartFloor<dynamic, user::Sandwich>{count}).text() == "");
+    CATCH_CHECK(schedule_laws(ColdStartFloor<dynamic, Interleaved<SftFraction<0.1>, 32>>{count}).text() ==
+                "");
+    CATCH_CHECK(schedule_laws(Interleaved<SftCount<dynamic>, 7>{.schedule = {count}}).text() == "");
+  }
+  CATCH_CHECK(schedule_laws(Rule{}).text() == "");
+  CATCH_CHECK(schedule_laws(ColdStartFloor<100, Rule>{}).text() == "");
+  CATCH_CHECK(schedule_laws(Staged<Demonstrations<1>>{}).text() == "");
+  CATCH_CHECK(schedule_laws(Staged<Preferences<0.5>, Demonstrations<0.2>, Preferences<0.3>>{}).text() == "");
+  CATCH_CHECK(
+      schedule_laws(PlannedBy<"Halves", [](const Budget& budget) { return budget.split(Share{0.5}); }>{})
+          .text() == "");
+}
+
+CATCH_TEST_CASE("what grows with the budget does so in every cent") {
+  // The laws look at whole units. Prices that do not divide each other make every kind of change.
+  const auto grows = []<GrowsWithBudget S>(const S& schedule) {
+    for (const auto& [demonstration, preference] : {std::pair{3, 17}, {17, 3}, {7, 5}, {10, 5}, {1, 1}}) {
+      testing::detail::Growth growth;
+      for (std::int64_t cents = 0; cents <= 2'000; ++cents) {
+        const Budget budget = Budget::money(
+            Money::from_parts(cents), {Money::from_parts(demonstration), Money::from_parts(preference)});
+        if (growth.falls(budget, schedule.plan(budget))) return false;
+      }
+    }
+    testing::detail::Growth growth;
+    for (std::int64_t count = 0; count <= 2'000; ++count) {
+      if (growth.falls(Budget::examples(count), schedule.plan(Budget::examples(count)))) return false;
+    }
+    return true;
+  };
+  for (const double share : {0.0, 0.01, 0.1, 1.0 / 3, 0.5, 0.9, 1.0}) {
+    CATCH_CHECK(grows(SftFraction<dynamic>{share}));
+    CATCH_CHECK(grows(ColdStartFloor<20, SftFraction<dynamic>>{.schedule = {share}}));
+    CATCH_CHECK(grows(Staged<Demonstrations<dynamic>, Preferences<dynamic>, Demonstrations<dynamic>>{
+        .shares = {{share / 4}, {1 - share}, {share * 3 / 4}}}));
+  }
+  CATCH_CHECK(grows(SftCount<20>{}));
+  CATCH_CHECK(grows(SftOnly{}));
+  CATCH_CHECK(grows(Interleaved<SftCount<20>, 3>{}));
+  CATCH_CHECK_FALSE(grows(user::Shrinks{}));
+  CATCH_CHECK_FALSE(grows(user::Stumbles{}));
 }
 
 CATCH_TEST_CASE("each law finds the schedule that breaks it") {
@@ -130,6 +258,17 @@ CATCH_TEST_CASE("each law finds the schedule that breaks it") {
   CATCH_CHECK(schedule_laws(user::CountsCents{}).names("does not depend on the currency's unit"));
   CATCH_CHECK(schedule_laws(user::Fickle{}).names("gives the same plan for the same budget"));
   CATCH_CHECK(schedule_laws(user::BreaksItsWord{}).names("plans no stage that it declares not to plan"));
+  CATCH_CHECK(schedule_laws(user::Shrinks{}).names("buys no less of a stage with a larger budget"));
+  CATCH_CHECK(schedule_laws(user::Shrinks{}).size() == 1);
+  CATCH_CHECK(
+      schedule_laws(user::Stumbles{}).text() ==
+      "Stumbles: buys no less of a stage with a larger budget: not so for a budget of 10 examples gives "
+      "the plan sft 2 preference 8.\n");
+  // What a wrapper is made of breaks the same laws through it.
+  CATCH_CHECK(schedule_laws(Interleaved<user::Wastes, 2>{}).names("spends all that the prices"));
+  CATCH_CHECK(schedule_laws(Interleaved<user::Overspends, 2>{}).names("never overspends"));
+  CATCH_CHECK(schedule_laws(Interleaved<user::Shrinks, 2>{}).names("with a larger budget"));
+  CATCH_CHECK(schedule_laws(ColdStartFloor<5, user::CountsCents>{}).names("the currency's unit"));
   CATCH_CHECK(*schedule_laws(user::Overspends{}).begin() ==
               "Overspends: never overspends: not so for a budget of 0 examples gives the plan preference 1.");
 }

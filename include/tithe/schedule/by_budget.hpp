@@ -18,7 +18,7 @@ struct Below {
   static constexpr bool plans_preferences = PlansPreferences<S>;
 
   [[no_unique_address]] Knob<Threshold> threshold{};
-  [[no_unique_address]] detail::HeldSchedule<S> schedule{};
+  [[no_unique_address]] S schedule{};
 
   [[nodiscard]] std::string name() const { return policy_name("Below", {threshold, schedule.name()}); }
 };
@@ -28,45 +28,32 @@ namespace detail {
 template <class T>
 inline constexpr bool is_below = false;
 template <Real threshold, class S>
-inline constexpr bool is_below<Below<threshold, S>> = true;
+inline constexpr bool is_below<Below<threshold, S>> = Schedule<S>;
 
 // Whether all but the last are Below, and the last is a schedule.
 template <class... Ranges>
 inline constexpr bool cover_all_budgets = [] {
   std::size_t place = 0;
   return sizeof...(Ranges) > 0 &&
-         ((++place < sizeof...(Ranges) ? is_below<Ranges> : is_schedule<Ranges>) && ...);
+         ((++place < sizeof...(Ranges) ? is_below<Ranges> : Schedule<Ranges>) && ...);
 }();
-
-template <class... Ranges>
-struct BudgetRanges {
-  static_assert(cover_all_budgets<Ranges...>,
-                "ByBudget: its arguments do not cover all budgets. Give it Below<threshold, schedule> in "
-                "rising order and a plain schedule last, as in ByBudget<Below<1'000, SftOnly>, "
-                "SftFraction<0.25>>.");
-  using type = std::tuple<StandIn>;
-};
-template <class... Ranges>
-  requires cover_all_budgets<Ranges...>
-struct BudgetRanges<Ranges...> {
-  using type = std::tuple<Ranges...>;
-};
 
 }  // namespace detail
 
 /// One schedule below a threshold, another above it: `ByBudget<Below<1'000, SftOnly>, SftFraction<0.25>>`.
 ///
 /// Use it for rules that change with the budget, such as the study's: below about 1,000 examples demonstrations
-/// alone, with more a mix (Raghavendra et al. 2025, section 4). Thresholds rise, and the last schedule has the
+/// alone, with more a mix (Raghavendra et al. 2025). Thresholds rise, and the last schedule has the
 /// budgets at and above them all. A threshold is compared with the number of demonstrations that the whole
 /// budget would buy: with the examples of a budget of examples, and in money with money / price, which is the
 /// same in any currency. A plan may hold fewer demonstrations just above a threshold than just below it.
 template <class... Ranges>
 struct ByBudget {
+  static constexpr bool parts_fit = detail::cover_all_budgets<Ranges...>;
   static constexpr bool plans_demonstrations = (PlansDemonstrations<Ranges> || ...);
   static constexpr bool plans_preferences = (PlansPreferences<Ranges> || ...);
 
-  [[no_unique_address]] typename detail::BudgetRanges<Ranges...>::type ranges{};
+  [[no_unique_address]] std::tuple<Ranges...> ranges{};
 
   [[nodiscard]] constexpr Plan plan(const Budget& budget) const {
     detail::require_in_range(*this);
@@ -74,8 +61,8 @@ struct ByBudget {
   }
 
   [[nodiscard]] std::string name() const {
-    return std::apply([](const auto&... range) { return policy_name("ByBudget", {range.name()...}); },
-                      ranges);
+    // By value: g++ 12 holds a reference to an empty policy for one to memory that was never written.
+    return std::apply([](auto... range) { return policy_name("ByBudget", {range.name()...}); }, ranges);
   }
   [[nodiscard]] constexpr std::string_view broken_requirement() const {
     std::string_view broken;

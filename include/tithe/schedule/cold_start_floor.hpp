@@ -21,11 +21,12 @@ namespace tithe {
 /// `ColdStartFloor<n, PreferenceOnly>` is `SftCount<n>`.
 template <Real Count, class S>
 struct ColdStartFloor {
+  static constexpr bool parts_fit = Schedule<S>;
   static constexpr bool plans_preferences = PlansPreferences<S>;
   static constexpr bool grows_with_budget = GrowsWithBudget<S>;
 
   [[no_unique_address]] Knob<Count> count{};
-  [[no_unique_address]] detail::HeldSchedule<S> schedule{};
+  [[no_unique_address]] S schedule{};
 
   [[nodiscard]] constexpr Plan plan(const Budget& budget) const {
     detail::require_in_range(*this);

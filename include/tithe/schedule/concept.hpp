@@ -4,7 +4,6 @@
 #include <concepts>
 #include <string>
 #include <string_view>
-#include <type_traits>
 
 #include "tithe/budget/budget.hpp"
 #include "tithe/budget/plan.hpp"
@@ -32,10 +31,17 @@ concept HasPlan = requires(const S& schedule, const Budget& budget) {
   { schedule.plan(budget) } -> std::same_as<Plan>;
 };
 
+/// A schedule that is made of others, of stages or of a function, and can use them. One that cannot says so, with
+/// `static constexpr bool parts_fit = false`, and a pipeline is refused for it.
+template <class S>
+concept PartsFit = !requires {
+  requires !bool { S::parts_fit };
+};
+
 /// An aggregate of hyperparameters whose `plan` never overspends, and spends all that its labels' prices
 /// allow (testing/laws.hpp). Make `plan` constexpr, so that a plan can be a `static_assert`.
 template <class S>
-concept Schedule = Hyperparameters<S> && Named<S> && HasPlan<S>;
+concept Schedule = PartsFit<S> && HasPlan<S> && Hyperparameters<S> && Named<S>;
 
 /// A schedule under which some budget buys examples of a stage. One that never does says so, with `static
 /// constexpr bool plans_preferences = false` or `plans_demonstrations = false`; a pipeline then has no
@@ -57,28 +63,6 @@ concept GrowsWithBudget = requires {
 };
 
 namespace detail {
-
-// What stands in for a schedule that is none, so that the compiler says no more than the one sentence.
-struct StandIn {
-  [[nodiscard]] constexpr Plan plan(const Budget&) const { return {}; }
-  [[nodiscard]] std::string name() const { return policy_name("StandIn"); }
-};
-
-template <class S>
-inline constexpr bool is_schedule = Schedule<S>;
-
-template <class S>
-struct Held {
-  static_assert(
-      is_schedule<S>,
-      "Schedule: what a schedule builds on is no schedule. Give it one, such as SftFraction<0.1>, or "
-      "a type that has `constexpr Plan plan(const Budget&) const` and `std::string name() const`.");
-  using type = std::conditional_t<is_schedule<S>, S, StandIn>;
-};
-
-// The schedule that another one is made of, checked.
-template <class S>
-using HeldSchedule = typename Held<S>::type;
 
 // What `plan` of a schedule with a range does first: a pipeline has checked its numbers before, a direct call
 // has not.

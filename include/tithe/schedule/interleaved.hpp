@@ -19,11 +19,12 @@ namespace tithe {
 /// fewer than k examples, it alternates that often, so that no alternation lacks a stage.
 template <class S, Real Alternations>
 struct Interleaved {
+  static constexpr bool parts_fit = Schedule<S>;
   static constexpr bool plans_demonstrations = PlansDemonstrations<S>;
   static constexpr bool plans_preferences = PlansPreferences<S>;
   static constexpr bool grows_with_budget = GrowsWithBudget<S>;
 
-  [[no_unique_address]] detail::HeldSchedule<S> schedule{};
+  [[no_unique_address]] S schedule{};
   [[no_unique_address]] Knob<Alternations> alternations{};
 
   [[nodiscard]] constexpr Plan plan(const Budget& budget) const {

@@ -35,17 +35,9 @@ inline constexpr bool is_planner = requires(const Budget& budget) {
 /// `testing::schedule_laws`.
 template <PlanName label, auto function>
 struct PlannedBy {
-  static_assert(detail::is_planner<function>,
-                "PlannedBy: the function makes no plan of a budget. Declare it `constexpr Plan f(const "
-                "Budget&)`.");
+  static constexpr bool parts_fit = detail::is_planner<function>;
 
-  [[nodiscard]] constexpr Plan plan(const Budget& budget) const {
-    if constexpr (detail::is_planner<function>) {
-      return function(budget);
-    } else {
-      return {};  // refused above
-    }
-  }
+  [[nodiscard]] constexpr Plan plan(const Budget& budget) const { return function(budget); }
 
   [[nodiscard]] std::string name() const { return label.characters; }
 };

@@ -42,22 +42,6 @@ inline constexpr bool is_preferences = false;
 template <Real fraction>
 inline constexpr bool is_preferences<Preferences<fraction>> = true;
 
-template <class... Shares>
-inline constexpr bool are_shares = ((is_demonstrations<Shares> || is_preferences<Shares>) && ...);
-
-template <class... Shares>
-struct StageShares {
-  static_assert(are_shares<Shares...>,
-                "Staged: an argument is no stage. Give it Demonstrations<share> and Preferences<share> in "
-                "the order of training, as in Staged<Demonstrations<0.1>, Preferences<0.9>>.");
-  using type = std::tuple<>;
-};
-template <class... Shares>
-  requires are_shares<Shares...>
-struct StageShares<Shares...> {
-  using type = std::tuple<Shares...>;
-};
-
 }  // namespace detail
 
 /// The stages one by one: `Staged<Demonstrations<0.1>, Preferences<0.5>, Demonstrations<0.1>, Preferences<0.3>>`.
@@ -67,11 +51,14 @@ struct StageShares<Shares...> {
 /// each stage ends at the whole example that is nearest to its share, halves upward.
 template <class... Shares>
 struct Staged {
+  static constexpr bool parts_fit = sizeof...(Shares) > 0 &&
+                                    ((detail::is_demonstrations<Shares> || detail::is_preferences<Shares>) &&
+                                     ...);
   static constexpr bool plans_demonstrations = (detail::is_demonstrations<Shares> || ...);
   static constexpr bool plans_preferences = (detail::is_preferences<Shares> || ...);
   static constexpr bool grows_with_budget = true;
 
-  [[no_unique_address]] typename detail::StageShares<Shares...>::type shares{};
+  [[no_unique_address]] std::tuple<Shares...> shares{};
 
   [[nodiscard]] constexpr Plan plan(const Budget& budget) const {
     detail::require_in_range(*this);
@@ -94,7 +81,8 @@ struct Staged {
   }
 
   [[nodiscard]] std::string name() const {
-    return std::apply([](const auto&... part) { return policy_name("Staged", {part.name()...}); }, shares);
+    // By value: g++ 12 holds a reference to an empty policy for one to memory that was never written.
+    return std::apply([](auto... part) { return policy_name("Staged", {part.name()...}); }, shares);
   }
   [[nodiscard]] constexpr std::string_view broken_requirement() const {
     if (sizeof...(Shares) > Plan::capacity) return "at most 64 stages";
