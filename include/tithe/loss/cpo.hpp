@@ -21,6 +21,7 @@ template <Real Beta = 0.1, Real Epsilon = 0, Real Alpha = 1>
 struct Cpo {
   using Example = PreferencePair;
   static constexpr bool needs_reference = false;
+  static constexpr Statistics reads{.mean_chosen_tokens = true};
 
   /// How fast the loss of the margin saturates.
   [[no_unique_address]] Knob<Beta> beta{};

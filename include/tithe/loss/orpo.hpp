@@ -23,6 +23,7 @@ template <Real Beta = 0.1>
 struct Orpo {
   using Example = PreferencePair;
   static constexpr bool needs_reference = false;
+  static constexpr Statistics reads{.mean_chosen_tokens = true};
   static constexpr bool divides_by_length = true;
 
   /// The paper's λ: the weight of the odds ratio beside the cross-entropy.
