@@ -19,6 +19,10 @@
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
 #include "tithe/reference/frozen_sft.hpp"
+#include "tithe/schedule/by_budget.hpp"
+#include "tithe/schedule/cold_start_floor.hpp"
+#include "tithe/schedule/interleaved.hpp"
+#include "tithe/schedule/planned_by.hpp"
 #include "tithe/schedule/preference_only.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/schedule/sft_only.hpp"
@@ -128,6 +132,38 @@ void schedules() {
          "a dynamic policy names its value");
 }
 
+// docs: by-function
+constexpr Plan thirds(const Budget& budget) { return budget.split(Share{1. / 3}); }
+
+using Thirds = PlannedBy<"Thirds", thirds>;
+static_assert(Thirds{}.plan(Budget::examples(9)) ==
+              Plan{{Stage::sft, Examples{3}}, {Stage::preference, Examples{6}}});
+// docs: end
+
+void schedules_of_parts() {
+  // docs: rule
+  // The study's rule of thumb: below 1,000 examples demonstrations alone, with more a quarter of them.
+  using Rule = ByBudget<Below<1'000, SftOnly>, SftFraction<0.25>>;
+  static_assert(Rule{}.plan(Budget::examples(999)) == Plan{{Stage::sft, Examples{999}}});
+  static_assert(Rule{}.plan(Budget::examples(1'000)) ==
+                Plan{{Stage::sft, Examples{250}}, {Stage::preference, Examples{750}}});
+  // docs: end
+  // docs: floor
+  // A tenth, but at least 100 demonstrations, in two rounds.
+  using Rounds = Interleaved<ColdStartFloor<100, SftFraction<0.1>>, 2>;
+  static_assert(Rounds{}.plan(Budget::examples(500)) == Plan{{Stage::sft, Examples{50}},
+                                                             {Stage::preference, Examples{200}},
+                                                             {Stage::sft, Examples{50}},
+                                                             {Stage::preference, Examples{200}}});
+  // docs: end
+  // docs: at-run-time
+  const ByBudget<Below<dynamic, SftOnly>, SftFraction<dynamic>> rule{
+      .ranges = {{.threshold = 1'000}, {.fraction = 0.25}}};
+  std::cout << rule.name() << '\n';  // ByBudget<Below<1000, SftOnly>, SftFraction<0.25>>
+  // docs: end
+  expect(rule.name() == Rule{}.name(), "a dynamic rule names its values");
+}
+
 void losses() {
   // docs: loss
   // One pair, in plain numbers: log-probabilities summed over the completion's tokens, and how many tokens those are.
@@ -176,6 +212,7 @@ int main() {
   ledger();
   data();
   schedules();
+  schedules_of_parts();
   losses();
   compositions();
   errors();
