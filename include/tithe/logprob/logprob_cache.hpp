@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -13,10 +14,10 @@
 #include <numeric>
 #include <optional>
 #include <range/v3/view/transform.hpp>
-#include <set>
 #include <span>
 #include <stop_token>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -128,30 +129,33 @@ class LogProbCache {
   at::Tensor values_;
 };
 
+/// Rows as a cache takes them: each prompt with its completions once, in an order of their own. So the same rows give
+/// the same passes, and the same bits, whatever order they come in.
+[[nodiscard]] inline Rows rows_to_cache(Rows rows) {
+  const auto content = [](const Row& row) { return std::tie(row.prompt, row.completions); };
+  std::ranges::sort(rows, {}, content);
+  const auto repeated = std::ranges::unique(rows, {}, content);
+  rows.erase(repeated.begin(), repeated.end());
+  for (Row& row : rows) row = {.prompt = std::move(row.prompt), .completions = std::move(row.completions)};
+  return rows;
+}
+
 /// The log-probabilities under a model of the completions of some rows, in the order of their index, without gradients;
 /// nothing once `stop` is requested, which is asked before each pass.
 template <class M>
-[[nodiscard]] std::optional<at::Tensor> logprobs_of_all(const M& model, std::span<const Row> rows,
+[[nodiscard]] std::optional<at::Tensor> logprobs_of_all(const M& model, const Rows& rows,
                                                         const CompletionIndex& index,
                                                         const PassLimits& limits,
                                                         const HeadOptions& head = {},
                                                         const std::stop_token& stop = {}) {
   const at::NoGradGuard no_grad;
-  std::set<Digest> seen;
-  Indices needed;  // what came before in other rows is not computed again
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    bool is_new = false;
-    for (const TokenIds& completion : rows[i].completions) {
-      is_new |= seen.insert(completion_digest(rows[i].prompt, completion)).second;
-    }
-    if (is_new) needed.push_back(i);
-  }
+  Indices all(rows.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
   at::Tensor values = at::empty({index.tokens()}, at::kFloat);
-  for (const Indices& pass : passes_of(needed, rows, limits)) {
+  for (const Indices& pass : passes_of(all, rows, limits)) {
     if (stop.stop_requested()) return std::nullopt;
-    const PackedRows packed = pack(pass | ranges::views::transform([&](std::size_t place) -> const Row& {
-                                     return rows[needed[place]];
-                                   }));
+    const PackedRows packed =
+        pack(pass | ranges::views::transform([&](std::size_t row) -> const Row& { return rows[row]; }));
     const at::Tensor logprobs = token_logprobs(model, packed, head);
     values = values.to(logprobs.scalar_type());
     values.index_copy_(0, index.places_of(packed), logprobs);

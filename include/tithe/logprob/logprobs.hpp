@@ -8,6 +8,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -48,12 +49,25 @@ at::Tensor log_softmax_of_logits(const M& model, const PackedRows& rows) {
 
 }  // namespace detail
 
+/// What gives log-probabilities itself, as a cache of them does: `token_logprobs(rows)` as below.
+template <class M>
+concept GivesTokenLogProbs = requires(const M& model, const PackedRows& rows) {
+  { model.token_logprobs(rows) } -> std::convertible_to<at::Tensor>;
+};
+
+/// What can be asked for log-probabilities: any LanguageModel, and what is asked for nothing else.
+template <class M>
+concept GivesLogProbs = GivesStates<M> || GivesTokenLogProbs<M> ||
+                        requires(const M& model, const PackedRows& rows) { model.completion_logits(rows); };
+
 /// log p of every predicted token, [predicted_tokens], float32 or wider, in the order of `rows.targets`.
 ///
 /// A model (concept LanguageModel) gives hidden states and a head, or the logits of the predicted tokens.
 template <class M>
 at::Tensor token_logprobs(const M& model, const PackedRows& rows, const HeadOptions& options = {}) {
-  if constexpr (GivesStates<M>) {
+  if constexpr (GivesTokenLogProbs<M>) {
+    return model.token_logprobs(rows);
+  } else if constexpr (GivesStates<M>) {
     return head_logprobs(predicting_states(model, rows), model.head(), rows.targets, options);
   } else {
     return detail::at_targets(detail::log_softmax_of_logits(model, rows), rows.targets);

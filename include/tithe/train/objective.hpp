@@ -25,7 +25,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <numeric>
 #include <range/v3/view/transform.hpp>
 #include <span>
 #include <stop_token>
@@ -41,6 +44,8 @@
 #include "tithe/logprob/statistics.hpp"
 #include "tithe/loss/concept.hpp"
 #include "tithe/model/concept.hpp"
+#include "tithe/train/mismatched.hpp"
+#include "tithe/train/options.hpp"
 #include "tithe/train/pass.hpp"
 
 /// What a preference stage minimises: a loss, applied to log-probabilities of packed rows and of a reference.
@@ -70,6 +75,19 @@ class PreferenceObjective {
                         .found = "1",
                         .fix = "Plan more than one label for the stage"}};
     }
+  }
+
+  /// Before the first step: a reference that is cached finds the log-probabilities of all rows that it will be asked for.
+  void prepare(std::span<const Row> rows, const StageOptions& options, const std::stop_token& stop = {}) const
+    requires requires(const Reference& reference) {
+      reference.prepare(Rows{}, PassLimits{}, HeadOptions{}, std::stop_token{});
+    }
+  {
+    Rows asked(rows.begin(), rows.end());
+    if constexpr (NeedsMismatched<Loss>) {
+      std::ranges::move(mismatched_of_stage(rows, options), std::back_inserter(asked));
+    }
+    reference_.prepare(std::move(asked), {options.batch_size, options.max_tokens_per_pass}, head_, stop);
   }
 
   /// Facts of the whole batch: its size, and what couples its rows.
@@ -127,7 +145,7 @@ class PreferenceObjective {
   static constexpr bool on_pairs = std::same_as<typename Loss::Example, PreferencePair>;
   static constexpr bool looks_at_all_rows = (Coupled<Loss> && !NeedsMismatched<Loss>) || Stateful<Loss>;
 
-  template <LanguageModel M>
+  template <GivesLogProbs M>
   [[nodiscard]] at::Tensor completion_sums(const M& model, const PackedRows& rows) const {
     return sum_by_completion(token_logprobs(model, rows, head_), rows);
   }
@@ -202,18 +220,9 @@ class PreferenceObjective {
   template <LanguageModel M>
   [[nodiscard]] MismatchedLogProbs<at::Tensor> mismatched_logprobs(const M& model, const StepBatch& step,
                                                                    const std::stop_token& stop) const {
-    const Indices partners = mismatched_rows(step.batch, step.order, step.rows, step.kind);
-    Rows mismatched;
-    Indices all;
-    for (std::size_t place = 0; place < step.batch.size(); ++place) {
-      const TokenIds& prompt = step.rows[step.batch[place]].prompt;
-      TokenIds completion = step.rows[partners[place]].completions.front();
-      // A short prompt's long completion may not fit behind a long prompt.
-      const auto room = static_cast<std::size_t>(step.longest_path.value()) - prompt.size();
-      if (completion.size() > room) completion.resize(room);
-      mismatched.push_back({.prompt = prompt, .completions = {std::move(completion)}});
-      all.push_back(place);
-    }
+    const Rows mismatched = mismatched_of(step);
+    Indices all(mismatched.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
     at::Tensor policy, reference;
     for (const Indices& places : passes_of(all, mismatched, step.limits)) {
       if (stop.stop_requested()) return {};

@@ -20,6 +20,7 @@
 #include "tithe/core/record.hpp"
 #include "tithe/data/batches.hpp"
 #include "tithe/model/concept.hpp"
+#include "tithe/train/mismatched.hpp"
 #include "tithe/train/objective.hpp"
 #include "tithe/train/optimizer.hpp"
 #include "tithe/train/options.hpp"
@@ -32,7 +33,7 @@ namespace tithe {
 struct StageState {
   std::int64_t step = 0;  ///< optimizer steps that are done
   Tokens tokens{};        ///< that they trained on: prompts and completions, each epoch anew
-  double seconds = 0;     ///< that they took
+  double seconds = 0;     ///< that they took, and a cached reference before them
   std::int64_t pass = 0;  ///< passes that are done of the next one
   Means means{};          ///< what those passes measured
   double loss = 0;        ///< and their share of the step's loss
@@ -66,7 +67,7 @@ struct StageReport {
   std::int64_t steps_done = 0;
   std::int64_t rows = 0;
   Tokens tokens{};     ///< trained on: prompts and completions, each epoch anew
-  double seconds = 0;  ///< of whole steps
+  double seconds = 0;  ///< of whole steps, and of a cached reference before them
   bool cancelled = false;
 };
 
@@ -153,9 +154,13 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
     return report;
   };
 
-  Tokens longest_path{};
-  for (const Row& row : rows) longest_path = std::max(longest_path, row.longest_path());
+  const Tokens longest_path = longest_path_of(rows);
   tell(report.steps == 0 ? StageMoment::ends : StageMoment::begins);
+  if constexpr (requires { objective.prepare(rows, options, hooks.stop); }) {
+    const auto prepare_begun = Clock::now();
+    objective.prepare(rows, options, hooks.stop);
+    state.seconds += std::chrono::duration<double>(Clock::now() - prepare_begun).count();
+  }
   for (std::int64_t epoch = state.step / std::max<std::int64_t>(1, steps_per_epoch);
        state.step < report.steps; ++epoch) {
     const Indices order = epoch_order(rows.size(), options.order, options.seed, epoch);

@@ -1,0 +1,61 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <span>
+#include <utility>
+
+#include "tithe/core/units.hpp"
+#include "tithe/data/batches.hpp"
+#include "tithe/data/row.hpp"
+#include "tithe/train/options.hpp"
+#include "tithe/train/pass.hpp"
+
+/// Prompts with the completions of other rows, which KTO's baseline is estimated from.
+namespace tithe {
+
+/// The longest path of all rows.
+[[nodiscard]] inline Tokens longest_path_of(std::span<const Row> rows) {
+  Tokens longest{};
+  for (const Row& row : rows) longest = std::max(longest, row.longest_path());
+  return longest;
+}
+
+/// The rows of a step, each with another row's completion, in the order of its batch.
+[[nodiscard]] inline Rows mismatched_of(const StepBatch& step) {
+  const Indices partners = mismatched_rows(step.batch, step.order, step.rows, step.kind);
+  Rows mismatched;
+  for (std::size_t place = 0; place < step.batch.size(); ++place) {
+    const TokenIds& prompt = step.rows[step.batch[place]].prompt;
+    TokenIds completion = step.rows[partners[place]].completions.front();
+    // A short prompt's long completion may not fit behind a long prompt.
+    const auto room = static_cast<std::size_t>(step.longest_path.value()) - prompt.size();
+    if (completion.size() > room) completion.resize(room);
+    mismatched.push_back({.prompt = prompt, .completions = {std::move(completion)}});
+  }
+  return mismatched;
+}
+
+/// Those of every step of a stage, epoch after epoch.
+[[nodiscard]] inline Rows mismatched_of_stage(std::span<const Row> rows, const StageOptions& options) {
+  const Tokens longest_path = longest_path_of(rows);
+  Rows mismatched;
+  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
+    const Indices order = epoch_order(rows.size(), options.order, options.seed, epoch);
+    for (Indices& batch : batches_of(order, options.rows_per_step())) {
+      std::ranges::move(mismatched_of({.rows = rows,
+                                       .order = order,
+                                       .batch = std::move(batch),
+                                       .passes = {},
+                                       .kind = options.order,
+                                       .longest_path = longest_path}),
+                        std::back_inserter(mismatched));
+    }
+  }
+  return mismatched;
+}
+
+}  // namespace tithe
