@@ -56,7 +56,8 @@ std::array<Column, n> row_of(const std::array<Column, n>& columns, std::size_t r
   }(std::make_index_sequence<n>{});
 }
 inline PairLogProbs<Column> row_of(const PairLogProbs<Column>& batch, std::size_t row) {
-  return {batch.chosen[row], batch.rejected[row], batch.chosen_tokens[row], batch.rejected_tokens[row]};
+  return {batch.chosen[row], batch.rejected[row], batch.chosen_tokens[row], batch.rejected_tokens[row],
+          batch.mean_chosen_tokens};
 }
 inline LabeledLogProbs<Column> row_of(const LabeledLogProbs<Column>& batch, std::size_t row) {
   return {batch.completion[row], batch.tokens[row], batch.desirable[row]};
@@ -67,7 +68,7 @@ inline Column reversed(const Column& column) {
 }
 inline PairLogProbs<Column> reversed(const PairLogProbs<Column>& batch) {
   return {reversed(batch.chosen), reversed(batch.rejected), reversed(batch.chosen_tokens),
-          reversed(batch.rejected_tokens)};
+          reversed(batch.rejected_tokens), batch.mean_chosen_tokens};
 }
 inline LabeledLogProbs<Column> reversed(const LabeledLogProbs<Column>& batch) {
   return {reversed(batch.completion), reversed(batch.tokens), reversed(batch.desirable)};
@@ -128,7 +129,7 @@ inline Compared<PairLogProbs<Column>> pair_grid() {
   const std::vector<double> same_for_all(chosen.size(), reference_log_prob);
   const std::vector<double> tokens(chosen.size(), 30);
   const Column reference{same_for_all};
-  return {.policy = {Column{chosen}, Column{rejected}, Column{tokens}, Column{tokens}},
+  return {.policy = {Column{chosen}, Column{rejected}, Column{tokens}, Column{tokens}, Column{30}},
           .reference = {reference, reference, Column{tokens}, Column{tokens}},
           .mismatched = {reference, reference}};
 }
@@ -192,7 +193,8 @@ template <PreferenceLoss L>
   Violations violations{loss.name()};
   const auto batch = detail::pair_grid();
   const auto swap = [](const PairLogProbs<Column>& pairs) {
-    return PairLogProbs<Column>{pairs.rejected, pairs.chosen, pairs.rejected_tokens, pairs.chosen_tokens};
+    return PairLogProbs<Column>{pairs.rejected, pairs.chosen, pairs.rejected_tokens, pairs.chosen_tokens,
+                                mean(pairs.rejected_tokens)};
   };
   const detail::Compared<PairLogProbs<Column>> swapped{swap(batch.policy), swap(batch.reference),
                                                        batch.mismatched};
