@@ -21,6 +21,7 @@ template <Real Beta = 0.1, Real Epsilon = 0, Real Alpha = 1>
 struct Cpo {
   using Example = PreferencePair;
   static constexpr bool needs_reference = false;
+  static constexpr bool divides_by_length = true;  // the cross-entropy; the margin is of sums
   static constexpr Statistics reads{.mean_chosen_tokens = true};
 
   /// How fast the loss of the margin saturates.
