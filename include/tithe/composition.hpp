@@ -184,6 +184,19 @@ consteval bool verify() {
   static_assert(reference_has_snapshot,
                 "Pipeline: the reference gives one but cannot be made. Declare `template <class Model> "
                 "auto snapshot(const Model&) const`.");
+  constexpr bool reference_follows = misuse != Misuse::no_follow;
+  static_assert(reference_follows,
+                "Pipeline: the reference's follow cannot be called. Declare `template <class Snapshot, class "
+                "Model> void follow(const Snapshot&, const Model&, std::int64_t step) const`.");
+  constexpr bool caches_a_reference = misuse != Misuse::caches_no_reference;
+  static_assert(caches_a_reference,
+                "Pipeline: Cached holds nothing that gives log-probabilities. Give it a reference, as in "
+                "Cached<FrozenSft>; NoReference needs no cache, and one Cached is enough.");
+  constexpr bool caches_what_stands_still = misuse != Misuse::caches_what_moves;
+  static_assert(
+      caches_what_stands_still,
+      "Pipeline: Cached holds a reference that moves, so that what it keeps would soon be wrong. Use "
+      "Moving without Cached, or cache one that does not move, as in Cached<FrozenSft>.");
   constexpr bool one_schedule = misuse != Misuse::two_schedules;
   static_assert(one_schedule,
                 "Pipeline: two schedules are given, but one budget has one plan. Keep one; a schedule of "
