@@ -4,22 +4,9 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/abs.h>
-#include <ATen/ops/argsort.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/clamp_max.h>
-#include <ATen/ops/clamp_min.h>
-#include <ATen/ops/detach.h>
-#include <ATen/ops/exp.h>
-#include <ATen/ops/expm1.h>
-#include <ATen/ops/log.h>
-#include <ATen/ops/log_sigmoid.h>
-#include <ATen/ops/mean.h>
 #include <ATen/ops/scalar_tensor.h>
-#include <ATen/ops/sigmoid.h>
-#include <ATen/ops/square.h>
 #include <ATen/ops/sum.h>
-#include <ATen/ops/take.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
@@ -44,6 +31,7 @@
 #include "tithe/logprob/statistics.hpp"
 #include "tithe/loss/concept.hpp"
 #include "tithe/model/concept.hpp"
+#include "tithe/train/formula.hpp"
 #include "tithe/train/mismatched.hpp"
 #include "tithe/train/options.hpp"
 #include "tithe/train/pass.hpp"
@@ -253,7 +241,7 @@ class PreferenceObjective {
   /// What couples the rows of the whole batch, and the running mean with it.
   void couple(Whole& facts, const LogProbs& policy, const LogProbs& reference, const StepBatch& step) const {
     if constexpr (Stateful<Loss>) {
-      facts.running = next_state(loss_, step.running, policy, reference);
+      facts.running = next_state(loss_, step.running, columns_of(policy), columns_of(reference));
     } else {
       facts.coupling = as_list(couple_rows<Loss, at::Tensor>(loss_, policy, reference, {}));
     }

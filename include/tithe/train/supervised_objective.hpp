@@ -1,10 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/exp.h>
-#include <ATen/ops/sum.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -13,15 +10,34 @@
 #include <stop_token>
 
 #include "tithe/data/pack.hpp"
+#include "tithe/data/row.hpp"
 #include "tithe/logprob/logprobs.hpp"
+#include "tithe/logprob/statistics.hpp"
 #include "tithe/loss/concept.hpp"
 #include "tithe/model/concept.hpp"
+#include "tithe/train/formula.hpp"
 #include "tithe/train/pass.hpp"
 
 /// What a supervised stage minimises: a loss, applied to the log-probabilities of packed demonstrations.
 namespace tithe {
 
-/// Supervised fine-tuning: a loss on each completion token, its mean over all of the batch's.
+namespace detail {
+
+/// The same text with every token behind the first as a target: the prompt is its first token alone. A row without a
+/// prompt stays as it is, for `pack` to refuse.
+inline Row with_prompt_as_target(const Row& row) {
+  if (row.prompt.empty()) return row;
+  Row moved = row;
+  moved.prompt.resize(1);
+  TokenIds& targets = moved.completions.front();
+  targets.insert(targets.begin(), row.prompt.begin() + 1, row.prompt.end());
+  return moved;
+}
+
+}  // namespace detail
+
+/// Supervised fine-tuning: a loss on each completion token, or on each token but the first where the loss says
+/// `trains_on_prompt`; its mean over all of the batch's.
 template <TrainsOnDemonstrations Loss>
 struct SupervisedObjective {
   Loss loss{};
@@ -38,8 +54,10 @@ struct SupervisedObjective {
   [[nodiscard]] Whole whole(const M& /*model*/, const StepBatch& step,
                             const std::stop_token& /*stop*/ = {}) const {
     std::int64_t tokens = 0;
-    for (const std::size_t row : step.batch) {
-      for (const TokenIds& completion : step.rows[row].completions) tokens += std::ssize(completion);
+    for (const std::size_t index : step.batch) {
+      const Row& row = step.rows[index];
+      tokens += std::ssize(row.completions.front());
+      if constexpr (TrainsOnPrompt<Loss>) tokens += std::ssize(row.prompt) - 1;
     }
     return {static_cast<double>(tokens)};
   }
@@ -47,9 +65,22 @@ struct SupervisedObjective {
   template <LanguageModel M>
   [[nodiscard]] PassResult pass(const M& model, const StepBatch& step, std::size_t pass,
                                 const Whole& whole) const {
-    const PackedRows rows = pack(step.rows_of(pass));
-    const at::Tensor losses = loss(TokenLogProbs<at::Tensor>{token_logprobs(model, rows, head)});
+    const PackedRows rows = packed(step, pass);
+    const TokenStatistics tokens = token_statistics<statistics_of<Loss>()>(model, rows, head);
+    const at::Tensor losses =
+        loss(TokenLogProbs<at::Tensor>{.target = tokens.logprobs, .vocabulary_mean = tokens.vocabulary_mean});
     return {losses.sum() / whole.tokens, sum_by_completion(losses.detach(), rows), {}};
+  }
+
+ private:
+  static PackedRows packed(const StepBatch& step, std::size_t pass) {
+    if constexpr (TrainsOnPrompt<Loss>) {
+      Rows rows;
+      for (const Row& row : step.rows_of(pass)) rows.push_back(detail::with_prompt_as_target(row));
+      return pack(rows);
+    } else {
+      return pack(step.rows_of(pass));
+    }
   }
 };
 
