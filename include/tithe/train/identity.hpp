@@ -9,6 +9,7 @@
 #include "tithe/budget/plan.hpp"
 #include "tithe/model/concept.hpp"
 #include "tithe/model/config.hpp"
+#include "tithe/model/config_file.hpp"
 #include "tithe/train/options.hpp"
 #include "tithe/train/run.hpp"
 
@@ -51,28 +52,6 @@ inline nlohmann::json to_json(const Budget& budget) {
           {"preference_price", units(budget.price(Stage::preference))}};
 }
 
-/// A decoder's configuration in the names of Hugging Face's config.json.
-inline nlohmann::json to_json(const DecoderConfig& config) {
-  // All members by name, so that the compiler asks here for one that is added.
-  const auto& [vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads,
-               num_key_value_heads, head_dim, max_position_embeddings, rms_norm_eps, rope_theta,
-               tie_word_embeddings, qkv_bias, bos_token_id, eos_token_ids] = config;
-  return {{"vocab_size", vocab_size},
-          {"hidden_size", hidden_size},
-          {"intermediate_size", intermediate_size},
-          {"num_hidden_layers", num_hidden_layers},
-          {"num_attention_heads", num_attention_heads},
-          {"num_key_value_heads", num_key_value_heads},
-          {"head_dim", head_dim},
-          {"max_position_embeddings", max_position_embeddings},
-          {"rms_norm_eps", rms_norm_eps},
-          {"rope_theta", rope_theta},
-          {"tie_word_embeddings", tie_word_embeddings},
-          {"qkv_bias", qkv_bias},
-          {"bos_token_id", bos_token_id},
-          {"eos_token_ids", eos_token_ids}};
-}
-
 /// What decides a model's numbers besides its weights: the configuration of one that has a DecoderConfig, and null of any
 /// other.
 template <LanguageModel M>
@@ -80,8 +59,7 @@ nlohmann::json configuration_of(const M& model) {
   if constexpr (requires {
                   { model.config() } -> std::convertible_to<const DecoderConfig&>;
                 }) {
-    const DecoderConfig& config = model.config();
-    return to_json(config);
+    return to_json(static_cast<const DecoderConfig&>(model.config()));
   } else {
     return nullptr;
   }
