@@ -1,9 +1,12 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 //
 // The plans of every schedule, worked out by hand.
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "test.hpp"
 #include "tithe/budget/budget.hpp"
@@ -137,6 +140,25 @@ static_assert(Staged<Preferences<0.5>, Preferences<0.5>>{}.plan(examples(7)) ==
 static_assert(Staged<Demonstrations<0>, Preferences<1>>{}.plan(examples(7)) == Plan{preference(7)});
 static_assert(Staged<Preferences<0.9>, Demonstrations<0.1>>{}.plan(examples(50)) ==
               Plan{preference(45), sft(5)});
+
+// Decimals add up to 1 but for their rounding: ten tenths are 1 − 1.1e-16.
+template <class Share, class Indices>
+struct Repeated;
+template <class Share, std::size_t... i>
+struct Repeated<Share, std::index_sequence<i...>> {
+  using Alone = Staged<std::conditional_t<i == i, Share, void>...>;
+  using BesideAll = Staged<Demonstrations<1>, std::conditional_t<i == i, Share, void>...>;
+};
+using Tenths = Repeated<Preferences<0.1>, std::make_index_sequence<10>>::Alone;
+static_assert(Tenths{}.broken_requirement().empty() && Tenths{}.plan(examples(100)).size() == 10);
+static_assert(Tenths{}.plan(examples(100)).count(Stage::preference) == Examples{100});
+static_assert(
+    !Staged<Demonstrations<0.333>, Demonstrations<0.333>, Preferences<0.333>>{}.broken_requirement().empty());
+// A plan holds 64 slices.
+static_assert(
+    Repeated<Preferences<0>, std::make_index_sequence<63>>::BesideAll{}.broken_requirement().empty());
+static_assert(Repeated<Preferences<0>, std::make_index_sequence<64>>::BesideAll{}.broken_requirement() ==
+              "at most 64 stages");
 
 // PlannedBy: the function's plan.
 constexpr Plan thirds(const Budget& budget) { return budget.split(Share{1. / 3}); }
