@@ -4,8 +4,14 @@
 #include <string_view>
 
 #include "tithe/composition.hpp"
+#include "tithe/loss/combined.hpp"
+#include "tithe/loss/divergence.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
+#include "tithe/loss/length_desensitized.hpp"
+#include "tithe/loss/sft_term.hpp"
+#include "tithe/loss/with_divergence.hpp"
+#include "tithe/loss/wpo.hpp"
 #include "tithe/reference/frozen_sft.hpp"
 #include "tithe/schedule/preference_only.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
@@ -170,6 +176,35 @@ struct MyFreeLoss {
   std::string name() const { return "MyFreeLoss"; }
 };
 
+struct MyCoupledPairLoss {
+  using Example = tithe::PreferencePair;
+  static constexpr bool needs_reference = false;
+  template <class T>
+  T couple(const tithe::PairLogProbs<T>& policy) const {
+    return mean(policy.rejected);
+  }
+  template <class T>
+  T operator()(const tithe::PairLogProbs<T>& policy, const T& baseline) const {
+    return baseline - policy.chosen;
+  }
+  template <class T>
+  tithe::PairRewards<T> rewards(const tithe::PairLogProbs<T>& policy) const {
+    return {policy.chosen, policy.rejected};
+  }
+  std::string name() const { return "MyCoupledPairLoss"; }
+};
+
+struct MyPairLossWithState : MyFreeLoss {
+  using State = tithe::RunningMean;
+  tithe::RunningMean next(const tithe::RunningMean& before, const tithe::PairLogProbs<tithe::Column>&) const {
+    return before;
+  }
+  template <class T>
+  T operator()(const tithe::PairLogProbs<T>& policy, const tithe::RunningMean& state) const {
+    return state.mean - policy.chosen;
+  }
+};
+
 namespace tithe {
 
 #if defined CASE_NO_REFERENCE
@@ -213,6 +248,41 @@ Recipe::Schedule schedule{};
 using Mine = Composition<MySchedule, MyLoss, MyReference, MySupervisedLoss>;
 using MineCoupled = Composition<SftFraction<0.1>, MyCoupledLoss, FrozenSft>;
 using Free = Composition<SftFraction<0.1>, MyFreeLoss>;
+
+#ifdef CASE_DIVERGENCE_OF_OTHER_READINGS
+using Modified = WithDivergence<MyLoss, ForwardKl>;
+#elif defined CASE_DIVERGENCE_TWICE
+using Modified = WithDivergence<WithDivergence<Dpo<0.1>, JensenShannon>, ForwardKl>;
+#elif defined CASE_DIVERGENCE_IS_A_LOSS
+using Modified = WithDivergence<Dpo<0.1>, Dpo<0.1>>;
+#elif defined CASE_LENGTH_DIVIDED
+using Modified = LengthDesensitized<Combined<Weighted<Dpo<0.1>, 1>, Weighted<SftTerm, 1>>, 0.5>;
+#elif defined CASE_LENGTH_OF_VERDICTS
+using Modified = PolicyLengthDesensitized<Kto<0.1>, 0.5>;
+#elif defined CASE_WEIGHTS_OF_COUPLED_ROWS
+using Modified = Wpo<MyCoupledPairLoss>;
+#elif defined CASE_COMBINED_WITH_VERDICTS
+using Modified = Combined<Weighted<Dpo<0.1>, 1>, Weighted<Kto<0.1>, 1>>;
+#elif defined CASE_COMBINED_WITH_STATE
+using Modified = Combined<Weighted<Dpo<0.1>, 1>, Weighted<MyPairLossWithState, 1>>;
+#elif defined CASE_COMBINED_WITHOUT_WEIGHTS
+using Modified = Combined<Dpo<0.1>, SftTerm>;
+#elif defined CASE_COMBINED_OF_NOTHING
+using Modified = Combined<>;
+#elif defined CASE_MODIFIER_OF_A_MISFIT
+using Modified = Combined<Weighted<Dpo<0.1>, 1>, Weighted<Wpo<Wpo<MyCoupledPairLoss>>, 1>>;
+#elif defined CASE_MODIFIED_NUMBER_OUT_OF_RANGE
+using Modified = LengthDesensitized<Dpo<0.1>, 2>;
+#elif defined CASE_NUMBER_IN_MODIFIER_OUT_OF_RANGE
+using Modified = Combined<Weighted<Wpo<Dpo<-0.1>>, 1>>;
+#elif defined CASE_COMBINED_WITHOUT_REFERENCE
+using Modified = Combined<Weighted<SftTerm, 1>>;
+#else
+using Modified = Combined<Weighted<Wpo<LengthDesensitized<WithDivergence<Dpo<0.1>, ForwardKl>, 0.5>>, 0.8>,
+                          Weighted<PolicyLengthDesensitized<MyFreeLoss, 0.5>, 0.2>,
+                          Weighted<MyCoupledPairLoss, 0>, Weighted<SftTerm, 1>>;
+#endif
+using MineModified = Composition<SftFraction<0.1>, Modified, FrozenSft>;
 
 #ifdef CASE_COMPOSE
 const auto recipe = compose(SftFraction<dynamic>{0.1}, Dpo<dynamic>{0.1});

@@ -4,13 +4,13 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <type_traits>
 #include <utility>
 
 #include "tithe/core/example.hpp"
 #include "tithe/core/policy.hpp"
 #include "tithe/loss/column.hpp"
+#include "tithe/loss/misfit.hpp"
 #include "tithe/loss/records.hpp"
 
 /// What makes a type a loss.
@@ -115,27 +115,6 @@ concept ReadsLogRatios = requires { requires L::reads_log_ratios; };
 /// The loss divides a completion's sum by its length: `divides_by_length = true`.
 template <class L>
 concept DividesByLength = requires { requires L::divides_by_length; };
-
-/// Why a loss that wraps others cannot wrap these: `static constexpr Misfit misfit`. Checked before anything
-/// else of it, so that the rest may assume a fit.
-enum class Misfit : std::uint8_t {
-  none,
-  not_a_pair_loss,  ///< what is wrapped is no preference loss on pairs
-  divergence,       ///< it does not read log-ratios alone
-  length,           ///< it divides by length already
-  weights,          ///< its rows are coupled, so they have no losses of their own to weigh
-  state,            ///< it keeps a mean from batch to batch
-  parts,            ///< what is combined are not one or more losses with a weight
-  supervised,       ///< what is wrapped is no supervised loss, or trains on prompts already
-};
-template <class L>
-[[nodiscard]] consteval Misfit misfit_of() {
-  if constexpr (requires { L::misfit; }) {
-    return L::misfit;
-  } else {
-    return Misfit::none;
-  }
-}
 
 /// The loss keeps a mean from batch to batch: `using State = RunningMean`, and `RunningMean next(const
 /// RunningMean& before, policy, reference) const` on records of Columns, called once a step with the whole
