@@ -55,6 +55,9 @@ enum class Misuse : std::uint8_t {
   no_rewards,
   no_gives_reference,
   no_snapshot,
+  no_follow,
+  caches_no_reference,
+  caches_what_moves,
   two_schedules,
   two_losses,
   two_references,
@@ -127,11 +130,34 @@ consteval Misuse misuse_of_loss() {
 }
 
 template <class P>
+consteval Misuse misuse_of_policy();
+
+// What is wrong with the strategy whose log-probabilities are to be kept.
+template <class R>
+consteval Misuse misuse_of_cached() {
+  if constexpr (slot_of<R>() != Slot::reference || CachesReference<R>) {
+    return Misuse::caches_no_reference;
+  } else if constexpr (misuse_of_policy<R>() != Misuse::none) {
+    return misuse_of_policy<R>();
+  } else if constexpr (!GivesReference<R>) {
+    return Misuse::caches_no_reference;
+  } else {
+    return Moves<R> ? Misuse::caches_what_moves : Misuse::none;
+  }
+}
+
+template <class P>
 consteval Misuse misuse_of_reference() {
+  if constexpr (CachesReference<P>) {
+    constexpr Misuse misuse = misuse_of_cached<typename P::CachedReference>();
+    if (misuse != Misuse::none) return misuse;
+  }
   if constexpr (!DeclaresGiving<P>) {
     return Misuse::no_gives_reference;
+  } else if constexpr (GivesReference<P> && !HasSnapshot<P>) {
+    return Misuse::no_snapshot;
   } else {
-    return GivesReference<P> && !HasSnapshot<P> ? Misuse::no_snapshot : Misuse::none;
+    return Moves<P> && !HasFollow<P> ? Misuse::no_follow : Misuse::none;
   }
 }
 
