@@ -3,14 +3,13 @@
 #include <ATen/ops/clone.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/log_sigmoid.h>
-#include <ATen/record_function.h>
 
 #include <cstdint>
 #include <iterator>
-#include <memory>
 #include <string>
 #include <vector>
 
+#include "recorded_operators.hpp"
 #include "small_run.hpp"
 #include "test.hpp"
 #include "tithe/composition.hpp"
@@ -25,27 +24,6 @@ namespace {
 
 using namespace tithe;
 using namespace tithe::test;
-
-using Names = std::vector<std::string>;
-Names* recorded = nullptr;  // a recording callback is a plain function: it can capture nothing
-
-std::unique_ptr<at::ObserverContext> record(const at::RecordFunction& function) {
-  if (recorded != nullptr) recorded->emplace_back(function.name());
-  return nullptr;
-}
-
-/// Every operator and backward node that runs in `work`, nested ones too, in their order.
-template <class Work>
-Names operators_of(Work work) {
-  Names names;
-  recorded = &names;
-  const auto handle = at::addThreadLocalCallback(at::RecordFunctionCallback{record}.scopes(
-      {at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
-  work();
-  at::removeCallback(handle);
-  recorded = nullptr;
-  return names;
-}
 
 StageOptions one_step(std::int64_t rows) {
   StageOptions options;
