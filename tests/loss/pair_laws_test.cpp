@@ -3,11 +3,14 @@
 #include <cmath>
 #include <cstddef>
 #include <numbers>
+#include <string>
 #include <type_traits>
 
 #include "loss/pair_records.hpp"
 #include "loss/single.hpp"
 #include "test.hpp"
+#include "tithe/composition.hpp"
+#include "tithe/core/error.hpp"
 #include "tithe/core/real.hpp"
 #include "tithe/loss/aot.hpp"
 #include "tithe/loss/aot_unpaired.hpp"
@@ -28,6 +31,9 @@
 #include "tithe/loss/robust_dpo.hpp"
 #include "tithe/loss/sim_po.hpp"
 #include "tithe/loss/sppo_hard.hpp"
+#include "tithe/reference/frozen_sft.hpp"
+#include "tithe/schedule/preference_only.hpp"
+#include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/testing/loss_laws.hpp"
 
 namespace {
@@ -223,6 +229,22 @@ CATCH_TEST_CASE("numbers of losses on pairs that are outside their range are nam
   static_assert(DiscoPop<1, 0>{}.broken_requirement() == "a tau in (0, 1]");
   static_assert(DiscoPop<1, 1.01>{}.broken_requirement() == "a tau in (0, 1]");
   static_assert(DiscoPop<1, 1>{}.broken_requirement().empty());
+}
+
+CATCH_TEST_CASE("a number outside its range is refused, in a type and at run time") {
+  static_assert(is_valid_v<SftFraction<0.1>, Exo<0.1, 0.1>, FrozenSft> &&
+                is_valid_v<PreferenceOnly, SimPo<>>);
+  static_assert(misuse_v<SftFraction<0.1>, Exo<0.1, 0>, FrozenSft> == Misuse::loss_out_of_range);
+  static_assert(misuse_v<PreferenceOnly, Cpo<0.1, 0.5>> == Misuse::loss_out_of_range);
+  static_assert(misuse_v<PreferenceOnly, DiscoPop<0.1, 2>, FrozenSft> == Misuse::loss_out_of_range);
+  static_assert(misuse_v<PreferenceOnly, Orpo<>, FrozenSft> == Misuse::unused_reference);
+
+  CATCH_CHECK(compose(PreferenceOnly{}, Exo<dynamic, dynamic>{0.1, 0.1}, FrozenSft{}).loss.epsilon == 0.1);
+  const std::string message = test::thrown<OptionError>([] {
+                                (void)compose(PreferenceOnly{}, Exo<dynamic, dynamic>{0.1, 0.5}, FrozenSft{});
+                              }).what();
+  CATCH_CHECK(test::contains(message, "an epsilon in (0, 0.5)"));
+  CATCH_CHECK(test::contains(message, "Exo<0.1, 0.5>"));
 }
 
 }  // namespace

@@ -12,7 +12,10 @@ namespace tithe {
 /// log ρ_l)]).
 ///
 /// Use it when both answers of a pair were written for the same prompt; for one answer and a verdict see Kto.
-/// It is ln 2 where the policy model equals its reference. TRL, OpenRLHF and others call it "sigmoid".
+/// It is ln 2 where the policy model equals its reference.
+///
+/// Elsewhere: "sigmoid" in TRL and LLaMA-Factory, and what OpenRLHF does unless told otherwise. A label smoothing
+/// in the latter two makes it ConservativeDpo.
 template <Real Beta = 0.1>
 struct Dpo {
   using Example = PreferencePair;

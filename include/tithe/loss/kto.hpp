@@ -15,8 +15,10 @@ namespace tithe {
 ///
 /// Use it when each answer has a verdict of its own and no partner; pairs serve too, as two verdicts each.
 /// The baseline z is max(0, mean of log π(y'|x) − log ρ(y'|x)) over mismatched prompts and completions of the
-/// whole batch; HALOs and NeMo-Aligner estimate it otherwise, see kto_baseline.hpp. Each term is half its
-/// weight where the policy model equals its reference.
+/// whole batch. Each term is half its weight where the policy model equals its reference.
+///
+/// Elsewhere: "kto" in TRL's KTO trainer, with this baseline. HALOs and NeMo-Aligner estimate it otherwise, see
+/// kto_baseline.hpp.
 template <Real Beta = 0.1, Real DesirableWeight = 1, Real UndesirableWeight = 1,
           KtoBaseline Baseline = MeanThenClamp>
 struct Kto {
