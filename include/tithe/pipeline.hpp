@@ -1,7 +1,10 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -17,6 +20,8 @@
 #include "tithe/data/encode.hpp"
 #include "tithe/data/source.hpp"
 #include "tithe/evaluate/held_out.hpp"
+#include "tithe/evaluate/verdicts.hpp"
+#include "tithe/loss/concept.hpp"
 #include "tithe/model/concept.hpp"
 #include "tithe/model/pretrained.hpp"
 #include "tithe/train/identity.hpp"
@@ -24,6 +29,7 @@
 #include "tithe/train/progress.hpp"
 #include "tithe/train/run.hpp"
 #include "tithe/train/stage.hpp"
+#include "tithe/train/verdict_rewards.hpp"
 
 /// An experiment as a type: a schedule, a preference loss and a reference, composed, checked and run.
 namespace tithe {
@@ -77,13 +83,15 @@ class PipelineTrainer {
 
     const HeldOut held_out = encode_held_out(options.held_out, encoding_, limits(options));
     if (!progress.resumed()) progress.keep(evaluate_held_out(model_, held_out, evaluation(options)));
+    std::vector<Estimate> rewards;  // of held-out verdicts, by the last slice's reference
     bool cancelled = false;
     for (std::size_t i = progress.slice(); i < plan.size() && !cancelled; ++i) {
       if (cancelled = options.stop.stop_requested(); cancelled) break;  // before the next labels are paid for
       const std::optional<Rows> rows = draw(ledger, source, i, progress, options.stop);
       if (cancelled = !rows.has_value(); cancelled) break;
       const bool on_demand = !source.available(plan[i].stage).has_value();
-      const SliceRun slice{i, plan[i], *rows, on_demand, ledger, options, progress};
+      const SliceRun slice{i,        plan[i],          *rows,  on_demand, ledger, options,
+                           progress, held_out.labeled, rewards};
       SliceReport done = plan[i].stage == Stage::sft
                              ? train(SupervisedObjective{policies_.supervised, options.head}, slice)
                              : train_preference(slice);
@@ -93,6 +101,8 @@ class PipelineTrainer {
     std::vector<Estimate> after;
     if (!cancelled && !held_out.empty()) {
       after = evaluate_held_out(model_, held_out, evaluation(options));
+      std::ranges::move(rewards, std::back_inserter(after));
+      if (options.stop.stop_requested()) after.clear();
       cancelled = options.stop.stop_requested();
     }
     RunReport report = report_of(std::move(ledger), progress, cancelled, options, std::move(after));
@@ -158,6 +168,8 @@ class PipelineTrainer {
     const Ledger& ledger;
     const RunOptions& options;
     Progress& progress;
+    const Rows& held_out_verdicts;
+    std::vector<Estimate>& rewards;
   };
 
   SliceReport train_preference(const SliceRun& slice) {
@@ -190,10 +202,34 @@ class PipelineTrainer {
                                                    .row_digest = digest_of(slice.rows).hex(),
                                                    .rows = slice.on_demand ? &slice.rows : nullptr},
                                                   options.on_step, options.stop);
-    return {slice.planned.stage, slice.ledger.drawn(slice.index),
-            train_stage(model_, objective, slice.rows, stage, hooks,
-                        {.slice = static_cast<std::int64_t>(slice.index),
-                         .stage = std::string{name(slice.planned.stage)}})};
+    SliceReport done{slice.planned.stage, slice.ledger.drawn(slice.index),
+                     train_stage(model_, objective, slice.rows, stage, hooks,
+                                 {.slice = static_cast<std::int64_t>(slice.index),
+                                  .stage = std::string{name(slice.planned.stage)}})};
+    const bool is_last = slice.index + 1 == slice.ledger.plan().size();
+    if (is_last && !done.training.cancelled) slice.rewards = rewards_of_verdicts(objective, slice);
+    return done;
+  }
+
+  /// What the loss's rewards, against the reference as the stage leaves it, say of held-out verdicts; nothing where the
+  /// loss reads pairs.
+  template <class Objective>
+  std::vector<Estimate> rewards_of_verdicts(const Objective& objective, const SliceRun& slice) const {
+    std::vector<Estimate> estimates;
+    if constexpr (row_kind == RowKind::labeled && requires { objective.reference(); }) {
+      const Rows& rows = slice.held_out_verdicts;
+      const EvaluationOptions options = evaluation(slice.options);
+      std::vector<double> reference;
+      if constexpr (NeedsReference<Loss>) reference = verdict_logprobs(objective.reference(), rows, options);
+      std::vector<double> policy = verdict_logprobs(model_, rows, options);
+      if (rows.empty() || options.stop.stop_requested()) return {};
+      const VerdictEstimates found =
+          verdict_estimates(verdict_rewards(policies_.loss, rows, std::move(policy), std::move(reference)),
+                            rows, options.bootstrap);
+      estimates = {found.accuracy};
+      if (!std::isnan(found.margin.value)) estimates.push_back(found.margin);  // else there is one kind alone
+    }
+    return estimates;
   }
 
   template <class Objective>

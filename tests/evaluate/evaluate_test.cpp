@@ -8,6 +8,7 @@
 #include "tithe/evaluate/exact_match.hpp"
 #include "tithe/evaluate/held_out.hpp"
 #include "tithe/evaluate/log_probability.hpp"
+#include "tithe/evaluate/verdicts.hpp"
 #include "tithe/logprob/logprobs.hpp"
 
 namespace {
@@ -151,6 +152,61 @@ CATCH_TEST_CASE("held-out examples that cannot be used are left out and listed",
   CATCH_CHECK(more.pairs.size() == 2);
   CATCH_REQUIRE(more.left_out.size() == 1);
   CATCH_CHECK(more.left_out[0].origin.id == "p3");
+}
+
+CATCH_TEST_CASE("rewards are held against verdicts, each with its interval", "[evaluate]") {
+  Rows rows(6, {.prompt = {1}, .completions = {{2}}});
+  for (const std::size_t bad : {1U, 3U, 5U}) rows[bad].desirable = false;
+  const std::vector<double> rewards{1,  2, -0.5,
+                                    -3, 0, 0};  // right, wrong, wrong, right, and no reward is wrong
+  const VerdictEstimates found = verdict_estimates(rewards, rows);
+  CATCH_CHECK(found.accuracy.name == "rewards/accuracies");
+  CATCH_CHECK(found.accuracy.value == Approx(2.0 / 6).epsilon(1e-14));
+  CATCH_CHECK(found.margin.name == "rewards/margins");
+  CATCH_CHECK(found.margin.value == Approx(0.5 / 3 + 1.0 / 3).epsilon(1e-14));
+  CATCH_CHECK(found.margin.low < found.margin.value);
+  CATCH_CHECK(found.margin.value < found.margin.high);
+  for (Row& row : rows) row.desirable = !row.desirable;  // 1 wrong, 2 right, and so on
+  CATCH_CHECK(verdict_estimates(rewards, rows).accuracy.value == Approx(2.0 / 6).epsilon(1e-14));
+  CATCH_CHECK(verdict_estimates(rewards, rows).margin.value == Approx(-0.5).epsilon(1e-14));
+  CATCH_CHECK_THROWS_AS(verdict_estimates(std::vector{1.0}, rows), ShapeError);
+
+  const Decoder model = random_decoder();
+  const Decoder other = random_decoder(small_config(), 50);
+  Dataset data;
+  for (const Row& row : random_pairs(12)) {
+    data.add(LabeledCompletion{row.prompt, row.completions[0], std::stoi(row.id) % 3 != 0, {.id = row.id}});
+  }
+  data.add(LabeledCompletion{TokenIds{1}, TokenIds{}, true, {.id = "empty"}});
+  const HeldOut held_out = encode_held_out(data, {.vocabulary_size = 23}, {.max_length = Tokens{64}});
+  CATCH_REQUIRE(held_out.labeled.size() == 12);
+  CATCH_REQUIRE(held_out.left_out.size() == 1);
+  const std::vector<Estimate> figures = evaluate_held_out(model, held_out);
+  CATCH_REQUIRE(figures.size() == 2);
+  CATCH_CHECK((figures[0].name == "nll/desirable" && figures[0].samples == 8));
+  CATCH_CHECK((figures[1].name == "nll/undesirable" && figures[1].samples == 4));
+  double margin = 0;
+  std::int64_t right = 0;
+  for (const Row& row : held_out.labeled) {
+    const double reward = 0.1 * (logprob_alone(model, row.prompt, row.completions[0]) -
+                                 logprob_alone(other, row.prompt, row.completions[0]));
+    margin += row.desirable ? reward / 8 : -reward / 4;
+    right += row.desirable == (reward > 0);
+  }
+  const VerdictEstimates against = verdict_accuracy(model, other, 0.1, held_out.labeled, small_passes());
+  CATCH_CHECK(against.margin.value == Approx(margin).epsilon(1e-10));
+  CATCH_CHECK(against.accuracy.value == Approx(static_cast<double>(right) / 12).epsilon(1e-12));
+  CATCH_CHECK_THROWS_AS(verdict_accuracy(model, other, 0, held_out.labeled), OptionError);
+  CATCH_CHECK_THROWS_AS(verdict_accuracy(model, other, 0.1, random_pairs(2)), ShapeError);
+
+  // Stopped, there is no figure: not one of some rows.
+  std::stop_source stop;
+  stop.request_stop();
+  EvaluationOptions stopped = small_passes();
+  stopped.stop = stop.get_token();
+  CATCH_CHECK(evaluate_held_out(model, held_out, stopped).empty());
+  CATCH_CHECK(verdict_accuracy(model, other, 0.1, held_out.labeled, stopped).accuracy.samples == 0);
+  CATCH_CHECK(negative_log_likelihood(model, held_out.labeled, stopped).samples == 0);
 }
 
 CATCH_TEST_CASE("exact match counts what is verified right, whatever the batches", "[evaluate]") {

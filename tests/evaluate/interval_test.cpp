@@ -51,6 +51,14 @@ CATCH_TEST_CASE("the bootstrap draws rows and takes quantiles as it says", "[eva
   CATCH_CHECK(mean.value == Approx(7.4).epsilon(1e-14));
   CATCH_CHECK(mean.low == Approx(2.8).margin(1e-11));
   CATCH_CHECK(mean.high == Approx(11.2).margin(1e-11));
+  const std::vector<double> others{2, 7, 1};
+  const Estimate difference = difference_estimate("margin", above, others, bootstrap);
+  CATCH_CHECK(difference.value == Approx(7.4 - 10.0 / 3).epsilon(1e-14));
+  CATCH_CHECK(difference.low == Approx(-1.335).margin(1e-11));
+  CATCH_CHECK(difference.high == Approx(8.533333333333).margin(1e-11));
+  CATCH_CHECK(difference.samples == 8);
+  CATCH_CHECK(std::isnan(difference_estimate("margin", above, {}, bootstrap).value));
+  CATCH_CHECK_THROWS_AS(difference_estimate("margin", above, others, {.resamples = 0}), OptionError);
 }
 
 CATCH_TEST_CASE("the bootstrap covers the truth about as often as it says", "[evaluate]") {

@@ -2,6 +2,7 @@
 #include "tithe/pipeline.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -160,11 +161,34 @@ CATCH_TEST_CASE("a cancelled run that is resumed ends with the bits of a whole o
   std::filesystem::remove_all(options.checkpoint.folder);
 }
 
+CATCH_TEST_CASE("held-out verdicts are scored by the loss's rewards", "[pipeline]") {
+  RunOptions options = small_options();
+  options.held_out = small_dataset(0, 0, 9);
+  const Decoder model = small_decoder();
+  const RunReport report =
+      run<Pipeline<PreferenceOnly, Kto<0.2>, FrozenSft>>(model, Budget::examples(16), options);
+  CATCH_REQUIRE(report.before.size() == 2);
+  CATCH_CHECK(report.before[0].name == "nll/desirable");
+  CATCH_REQUIRE(report.after.size() == 4);
+  const Rows rows = encode_held_out(options.held_out, small_encoding(), {.max_length = Tokens{64}}).labeled;
+  const VerdictEstimates expected = verdict_accuracy(model, small_decoder(), 0.2, rows);
+  CATCH_CHECK(report.after[2].name == "rewards/accuracies");
+  CATCH_CHECK(report.after[2].value == expected.accuracy.value);
+  CATCH_CHECK(report.after[3].name == "rewards/margins");
+  // In float32, other passes may round the last digits of sums of about 10 otherwise.
+  CATCH_CHECK(report.after[3].value == Approx(expected.margin.value).margin(1e-5));
+  CATCH_CHECK(std::abs(expected.margin.value) > 1e-3);
+  CATCH_CHECK(report.after[3].low < report.after[3].high);
+
+  // A loss on pairs has no reward for a completion alone.
+  CATCH_CHECK(run<Recipe>(small_decoder(), Budget::examples(16), options).after.size() == 2);
+}
+
 CATCH_TEST_CASE("a run is cancelled at the next pass, in evaluation too, and goes on from there",
                 "[pipeline][resume]") {
   using Labelled = Pipeline<SftFraction<0.25>, Kto<>, FrozenSft>;
   RunOptions options = small_options();
-  options.held_out = small_dataset(6, 7);
+  options.held_out = small_dataset(6, 7, 6);
   const auto run_watched = [&](const Decoder& model, std::function<void()> on_pass) {
     return run<Labelled>(Watched{model, std::move(on_pass)}, Budget::examples(12), options);
   };

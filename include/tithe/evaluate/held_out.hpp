@@ -21,11 +21,12 @@ namespace tithe {
 struct HeldOut {
   Rows demonstrations{};
   Rows pairs{};
-  /// The examples that no figure counts, in their order, demonstrations first.
+  Rows labeled{};
+  /// The examples that no figure counts, in their order: demonstrations, pairs, completions with a verdict.
   std::vector<Finding> left_out{};
 
   /// Whether there is nothing to score.
-  [[nodiscard]] bool empty() const { return demonstrations.empty() && pairs.empty(); }
+  [[nodiscard]] bool empty() const { return demonstrations.empty() && pairs.empty() && labeled.empty(); }
 };
 
 /// Encodes what can be used of held-out data; what is too long for the model, empty or degenerate is left out and listed.
@@ -44,10 +45,14 @@ inline HeldOut encode_held_out(const Dataset& data, const Encoding& encoding, Li
   };
   take(data.demonstrations, held_out.demonstrations);
   take(data.preferences, held_out.pairs);
+  take(data.labeled, held_out.labeled);
   return held_out;
 }
 
-/// Negative log-likelihood of held-out demonstrations, accuracy and margin on held-out pairs; each where there are any.
+/// Negative log-likelihood of held-out demonstrations, accuracy and margin on held-out pairs, and the negative
+/// log-likelihoods of completions with a good and with a bad verdict, "nll/desirable" and "nll/undesirable"; each where
+/// there are any. What rewards say of verdicts asks for a reference: see `verdict_accuracy`.
+///
 /// Nothing where the options' stop was requested: not all figures would be there.
 template <LanguageModel M>
 std::vector<Estimate> evaluate_held_out(const M& model, const HeldOut& held_out,
@@ -60,6 +65,14 @@ std::vector<Estimate> evaluate_held_out(const M& model, const HeldOut& held_out,
     const PreferenceEstimates preferences = preference_accuracy(model, held_out.pairs, options);
     estimates.push_back(preferences.accuracy);
     estimates.push_back(preferences.margin);
+  }
+  for (const bool verdict : {true, false}) {
+    Rows rows;
+    std::ranges::copy_if(held_out.labeled, std::back_inserter(rows),
+                         [&](const Row& row) { return row.desirable == verdict; });
+    if (rows.empty()) continue;
+    estimates.push_back(negative_log_likelihood(model, rows, options));
+    estimates.back().name = verdict ? "nll/desirable" : "nll/undesirable";
   }
   if (options.stop.stop_requested()) return {};
   return estimates;

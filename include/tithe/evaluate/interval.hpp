@@ -46,18 +46,49 @@ struct Bootstrap {
   std::int64_t resamples = 2000;
 };
 
+namespace detail {
+
+/// Gives an estimate the percentile interval of what resamples came to; those that came to nothing, NaN, are passed over.
+inline Estimate with_percentiles(Estimate estimate, std::vector<double> resampled) {
+  std::erase_if(resampled, [](double value) { return std::isnan(value); });
+  if (resampled.empty()) {
+    estimate.low = estimate.high = estimate.value;
+    return estimate;
+  }
+  std::ranges::sort(resampled);
+  const auto quantile = [&](double share) {  // linear between order statistics, as numpy's default
+    const double place = share * static_cast<double>(resampled.size() - 1);
+    const auto below = static_cast<std::size_t>(place);
+    const std::size_t above = std::min(below + 1, resampled.size() - 1);
+    return resampled[below] + (place - static_cast<double>(below)) * (resampled[above] - resampled[below]);
+  };
+  estimate.low = quantile(0.025);
+  estimate.high = quantile(0.975);
+  return estimate;
+}
+
+inline void require_resamples(const char* who, const Bootstrap& bootstrap) {
+  if (bootstrap.resamples >= 1) return;
+  throw OptionError{{.who = who,
+                     .required = "at least 1 resample",
+                     .found = std::to_string(bootstrap.resamples),
+                     .fix = "Leave Bootstrap::resamples at its default"}};
+}
+
+}  // namespace detail
+
 /// A ratio of sums over rows, such as a negative log-likelihood per token, with the percentile interval of resampled
 /// rows; the rows are what was drawn at random, not their tokens. A ratio of rows is NaN without any, or where the
 /// denominators add up to 0; what one row gives has no interval but itself.
 inline Estimate ratio_estimate(std::string name, std::span<const double> numerators,
                                std::span<const double> denominators, const Bootstrap& bootstrap = {}) {
-  if (numerators.size() != denominators.size() || bootstrap.resamples < 1) {
-    throw OptionError{{.who = "ratio_estimate",
-                       .required = "a denominator for every numerator, and at least 1 resample",
-                       .found = std::to_string(numerators.size()) + " and " +
-                                std::to_string(denominators.size()) + ", and " +
-                                std::to_string(bootstrap.resamples),
-                       .fix = {}}};
+  detail::require_resamples("ratio_estimate", bootstrap);
+  if (numerators.size() != denominators.size()) {
+    throw OptionError{
+        {.who = "ratio_estimate",
+         .required = "a denominator for every numerator",
+         .found = std::to_string(denominators.size()) + " for " + std::to_string(numerators.size()),
+         .fix = {}}};
   }
   const std::size_t n = numerators.size();
   const auto ratio = [&](auto&& row_at) {
@@ -70,28 +101,41 @@ inline Estimate ratio_estimate(std::string name, std::span<const double> numerat
     }
     return below == 0 ? std::numeric_limits<double>::quiet_NaN() : above / below;
   };
-  Estimate estimate{.name = std::move(name), .samples = static_cast<std::int64_t>(n)};
-  estimate.value = ratio([](std::size_t i) { return i; });
   SplitMix64 random{bootstrap.seed};
   std::vector<double> ratios;
   for (std::int64_t i = 0; i < bootstrap.resamples; ++i) {
-    const double resampled = ratio([&](std::size_t) { return static_cast<std::size_t>(random.below(n)); });
-    if (!std::isnan(resampled)) ratios.push_back(resampled);
+    ratios.push_back(ratio([&](std::size_t) { return static_cast<std::size_t>(random.below(n)); }));
   }
-  if (ratios.empty()) {
-    estimate.low = estimate.high = estimate.value;
-    return estimate;
-  }
-  std::ranges::sort(ratios);
-  const auto quantile = [&](double share) {  // linear between order statistics, as numpy's default
-    const double place = share * static_cast<double>(ratios.size() - 1);
-    const auto below = static_cast<std::size_t>(place);
-    const std::size_t above = std::min(below + 1, ratios.size() - 1);
-    return ratios[below] + (place - static_cast<double>(below)) * (ratios[above] - ratios[below]);
+  return detail::with_percentiles({.name = std::move(name),
+                                   .value = ratio([](std::size_t i) { return i; }),
+                                   .samples = static_cast<std::int64_t>(n)},
+                                  std::move(ratios));
+}
+
+/// The mean of some rows less the mean of others, with the percentile interval of rows that are resampled on either side
+/// apart; NaN where a side has none.
+inline Estimate difference_estimate(std::string name, std::span<const double> some,
+                                    std::span<const double> others, const Bootstrap& bootstrap = {}) {
+  detail::require_resamples("difference_estimate", bootstrap);
+  const auto mean = [](std::span<const double> values, auto&& row_at) {
+    double sum = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) sum += values[row_at(values.size(), i)];
+    return sum / static_cast<double>(values.size());
   };
-  estimate.low = quantile(0.025);
-  estimate.high = quantile(0.975);
-  return estimate;
+  const auto difference = [&](auto&& row_at) {
+    const double first = mean(some, row_at);  // a statement each: their order decides what is drawn
+    return first - mean(others, row_at);
+  };
+  SplitMix64 random{bootstrap.seed};
+  std::vector<double> differences;
+  for (std::int64_t i = 0; i < bootstrap.resamples; ++i) {
+    differences.push_back(
+        difference([&](std::size_t n, std::size_t) { return static_cast<std::size_t>(random.below(n)); }));
+  }
+  return detail::with_percentiles({.name = std::move(name),
+                                   .value = difference([](std::size_t, std::size_t i) { return i; }),
+                                   .samples = static_cast<std::int64_t>(some.size() + others.size())},
+                                  std::move(differences));
 }
 
 /// A mean over rows with its bootstrap interval.
