@@ -117,27 +117,20 @@ consteval bool verify() {
                 "PreferencePair;`, or LabeledCompletion, or Demonstration.");
   constexpr bool modifier_has_pair_loss = misuse != Misuse::pair_misfit;
   static_assert(modifier_has_pair_loss,
-                "Pipeline: a modifier of losses wraps what is no preference loss on pairs. Wrap one that a "
-                "pipeline takes alone and whose Example is PreferencePair, such as Dpo<>; Kto and Bco are "
-                "trained on verdicts.");
+                "Pipeline: a modifier of losses wraps what is no preference loss on pairs, or one that keeps "
+                "a State. Wrap one whose Example is PreferencePair, such as Dpo<>; Kto reads verdicts.");
   constexpr bool divergence_fits = misuse != Misuse::divergence_misfit;
   static_assert(divergence_fits,
                 "Pipeline: WithDivergence needs a loss that reads log-ratios alone and has no divergence "
-                "yet, and a divergence. Write it inside of other modifiers, as in WithDivergence<Dpo<0.1>, "
-                "ForwardKl>, and drop it for Aot, AotUnpaired, ApoZero and ApoDown.");
+                "yet, and a divergence: WithDivergence<Dpo<0.1>, ForwardKl>, inside of other modifiers.");
   constexpr bool length_fits = misuse != Misuse::length_misfit;
   static_assert(length_fits,
-                "Pipeline: length desensitisation wraps a loss that divides by length, so that tails would "
-                "count by another measure. Wrap a loss on sums, such as Dpo<>; put Wpo around it, and "
-                "SftTerm beside it in Combined.");
+                "Pipeline: length desensitisation wraps a loss that divides by length. Wrap one on sums, "
+                "such as Dpo<>; put Wpo around it, and SftTerm beside it in Combined.");
   constexpr bool weights_fit = misuse != Misuse::weights_misfit;
   static_assert(weights_fit,
                 "Pipeline: Wpo weighs the loss of each pair, but the loss it wraps couples its rows. Wrap "
                 "one whose rows have losses of their own, such as Dpo<>.");
-  constexpr bool modified_loss_keeps_no_state = misuse != Misuse::state_misfit;
-  static_assert(modified_loss_keeps_no_state,
-                "Pipeline: a modifier of losses wraps one that keeps a State from batch to batch, which it "
-                "does not hand on. Use that loss alone.");
   constexpr bool combined_has_parts = misuse != Misuse::parts_misfit;
   static_assert(combined_has_parts,
                 "Pipeline: Combined takes one or more parts, each a loss with its weight. Write "
@@ -162,16 +155,14 @@ consteval bool verify() {
                 "Pipeline: the supervised loss's formula cannot be called. Declare `template <class T> T "
                 "operator()(const TokenLogProbs<T>&) const`.");
   constexpr bool supervised_fits = misuse != Misuse::supervised_misfit;
-  static_assert(
-      supervised_fits,
-      "Pipeline: OnAllTokens holds no supervised loss, or one that trains on prompts already. Give it "
-      "one that does not, as in OnAllTokens<CrossEntropy>.");
+  static_assert(supervised_fits,
+                "Pipeline: OnAllTokens holds no supervised loss, or one that trains on prompts already. "
+                "Give it one that does not, as in OnAllTokens<CrossEntropy>.");
   constexpr bool supervised_makes_choices = misuse != Misuse::no_token_choices;
-  static_assert(
-      supervised_makes_choices,
-      "Pipeline: the supervised loss's trains_on_prompt or reads cannot be followed. Declare `static "
-      "constexpr bool trains_on_prompt = true;` and `static constexpr Statistics "
-      "reads{.vocabulary_mean = true};`; tails and collisions belong to pairs.");
+  static_assert(supervised_makes_choices,
+                "Pipeline: the supervised loss's trains_on_prompt or reads cannot be followed. Declare "
+                "`static constexpr bool trains_on_prompt = true;` and `static constexpr Statistics "
+                "reads{.vocabulary_mean = true};`; tails and collisions belong to pairs.");
   constexpr bool loss_has_rewards = misuse != Misuse::no_rewards;
   static_assert(loss_has_rewards,
                 "Pipeline: the loss tells no rewards. Declare rewards like operator(), without a "

@@ -44,7 +44,6 @@ enum class Misuse : std::uint8_t {
   divergence_misfit,
   length_misfit,
   weights_misfit,
-  state_misfit,
   parts_misfit,
   no_needs_reference,
   no_coupling,
@@ -99,8 +98,6 @@ consteval Misuse misuse_of_misfit(Misfit misfit) {
       return Misuse::length_misfit;
     case Misfit::weights:
       return Misuse::weights_misfit;
-    case Misfit::state:
-      return Misuse::state_misfit;
     case Misfit::parts:
       return Misuse::parts_misfit;
     default:
