@@ -8,7 +8,9 @@
 #include "tithe/loss/divergence.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
+#include "tithe/loss/label_smoothed.hpp"
 #include "tithe/loss/length_desensitized.hpp"
+#include "tithe/loss/on_all_tokens.hpp"
 #include "tithe/loss/sft_term.hpp"
 #include "tithe/loss/with_divergence.hpp"
 #include "tithe/loss/wpo.hpp"
@@ -129,8 +131,51 @@ struct MyCoupledLoss {
   std::string name() const { return "MyCoupledLoss"; }
 };
 
+struct MyLossWithState {
+  using Example = tithe::LabeledCompletion;
+  static constexpr bool needs_reference = true;
+#ifdef CASE_STATE_OF_ANOTHER_KIND
+  using State = double;
+#else
+  using State = tithe::RunningMean;
+#endif
+#ifndef CASE_NEXT_MISSING
+  tithe::RunningMean next(const tithe::RunningMean& before,
+                          const tithe::LabeledLogProbs<tithe::Column>& policy
+#ifndef CASE_NEXT_WITHOUT_REFERENCE
+                          ,
+                          const tithe::LabeledLogProbs<tithe::Column>&
+#endif
+  ) const {
+    return before.with(policy.completion[0], 1);
+  }
+#endif
+  template <class T>
+  T operator()(const tithe::LabeledLogProbs<T>& policy, const tithe::LabeledLogProbs<T>&,
+               const tithe::RunningMean& state) const {
+    return policy.completion - state.mean;
+  }
+  template <class T>
+  T rewards(const tithe::LabeledLogProbs<T>& policy, const tithe::LabeledLogProbs<T>&) const {
+    return policy.completion;
+  }
+  std::string name() const { return "MyLossWithState"; }
+};
+
 struct MySupervisedLoss {
   using Example = tithe::Demonstration;
+#ifdef CASE_TRAINS_ON_PROMPT_NOT_CONSTANT
+  bool trains_on_prompt = true;
+#else
+  static constexpr bool trains_on_prompt = true;
+#endif
+#ifdef CASE_SUPERVISED_READS_TAILS
+  static constexpr tithe::Statistics reads{.tails = true};
+#elif defined CASE_SUPERVISED_READS_A_BOOL
+  static constexpr bool reads = true;
+#else
+  static constexpr tithe::Statistics reads{.vocabulary_mean = true};
+#endif
 #ifdef CASE_SUPERVISED_FORMULA_ON_A_NUMBER
   double operator()(double target) const { return -target; }
 #else
@@ -223,6 +268,14 @@ using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, Kto<0.1>, FrozenSft>;
 using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft, NoReference>;
 #elif defined CASE_TWO_SUPERVISED
 using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft, CrossEntropy, MySupervisedLoss>;
+#elif defined CASE_ALL_TOKENS_OF_A_PAIR_LOSS
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft, OnAllTokens<Dpo<0.1>>>;
+#elif defined CASE_ALL_TOKENS_TWICE
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft, OnAllTokens<OnAllTokens<CrossEntropy>>>;
+#elif defined CASE_EPSILON_OUT_OF_RANGE
+using Recipe = Composition<SftOnly, OnAllTokens<LabelSmoothed<1>>>;
+#elif defined CASE_NO_RANK
+using Recipe = Composition<SftFraction<0.1>, Kto<0.1, 1, 1, ClampThenMean<0>>, FrozenSft>;
 #elif defined CASE_UNUSED_LOSS
 using Recipe = Composition<SftOnly, Dpo<0.1>, FrozenSft>;
 #elif defined CASE_UNUSED_REFERENCE
@@ -248,6 +301,9 @@ Recipe::Schedule schedule{};
 using Mine = Composition<MySchedule, MyLoss, MyReference, MySupervisedLoss>;
 using MineCoupled = Composition<SftFraction<0.1>, MyCoupledLoss, FrozenSft>;
 using Free = Composition<SftFraction<0.1>, MyFreeLoss>;
+using Smoothed = Composition<SftFraction<0.1>, Kto<0.1, 1, 1, ClampThenMean<1>>, FrozenSft,
+                             OnAllTokens<LabelSmoothed<0.1>>>;
+using MineWithState = Composition<SftFraction<0.1>, MyLossWithState, FrozenSft>;
 
 #ifdef CASE_DIVERGENCE_OF_OTHER_READINGS
 using Modified = WithDivergence<MyLoss, ForwardKl>;
