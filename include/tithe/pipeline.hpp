@@ -28,6 +28,7 @@
 #include "tithe/train/objective.hpp"
 #include "tithe/train/progress.hpp"
 #include "tithe/train/run.hpp"
+#include "tithe/train/run_reference.hpp"
 #include "tithe/train/stage.hpp"
 #include "tithe/train/verdict_rewards.hpp"
 
@@ -61,7 +62,7 @@ class PipelineTrainer {
   /// Trains on a dataset: the schedule plans, the ledger draws and pays, each slice is a stage. Everything that cannot
   /// be used, and a budget that asks for more labels than there are, is known before anything is trained.
   ///
-  /// Throws BudgetError, DataError, OptionError, ShapeError, NonFiniteError, CheckpointError and FileError.
+  /// Throws BudgetError, DataError, OptionError, ShapeError, NonFiniteError, CheckpointError, CacheError and FileError.
   RunReport fit(const Dataset& data, const Budget& budget, const RunOptions& options = {}) {
     const Pool all{data, encoding_, limits(options), row_kind};
     Pool pool = options.order == Order::shuffled ? all.shuffled(options.seed) : all;
@@ -79,6 +80,8 @@ class PipelineTrainer {
     Ledger ledger{budget, plan, progress.entries()};
     ledger.require_available(source);
     if (options.on_plan) options.on_plan(ledger);
+    RunReference<typename Policies::Reference, M> reference{policies_.reference, model_, plan, options,
+                                                            progress};
     progress.begin(model_.weights());
 
     const HeldOut held_out = encode_held_out(options.held_out, encoding_, limits(options));
@@ -90,13 +93,17 @@ class PipelineTrainer {
       const std::optional<Rows> rows = draw(ledger, source, i, progress, options.stop);
       if (cancelled = !rows.has_value(); cancelled) break;
       const bool on_demand = !source.available(plan[i].stage).has_value();
-      const SliceRun slice{i,        plan[i],          *rows,  on_demand, ledger, options,
-                           progress, held_out.labeled, rewards};
+      const bool scores_verdicts = row_kind == RowKind::labeled && i + 1 == plan.size();
+      const SliceRun slice{i,         plan[i],   *rows,
+                           on_demand, ledger,    options,
+                           progress,  reference, scores_verdicts ? held_out.labeled : Rows{},
+                           rewards};
       SliceReport done = plan[i].stage == Stage::sft
                              ? train(SupervisedObjective{policies_.supervised, options.head}, slice)
                              : train_preference(slice);
       cancelled = done.training.cancelled;
       progress.keep(std::move(done));
+      reference.end(i);
     }
     std::vector<Estimate> after;
     if (!cancelled && !held_out.empty()) {
@@ -147,7 +154,7 @@ class PipelineTrainer {
     return report;
   }
 
-  /// A slice's rows: paid for now, or before the run was interrupted; nothing where `stop` cut their drawing short.
+  /// A slice's rows: paid for now or before an interruption; nothing where `stop` cut their drawing short.
   template <class Source>
   std::optional<Rows> draw(Ledger& ledger, Source& source, std::size_t slice, const Progress& progress,
                            const std::stop_token& stop) const {
@@ -168,7 +175,8 @@ class PipelineTrainer {
     const Ledger& ledger;
     const RunOptions& options;
     Progress& progress;
-    const Rows& held_out_verdicts;
+    RunReference<typename Policies::Reference, M>& reference;
+    Rows held_out_verdicts;  ///< scored when it is done
     std::vector<Estimate>& rewards;
   };
 
@@ -179,8 +187,7 @@ class PipelineTrainer {
                          .found = "a slice of preferences",
                          .fix = "Let the schedule plan demonstrations only, or add a loss"}};
     } else if constexpr (NeedsReference<Loss>) {
-      auto reference = policies_.reference.snapshot(model_);
-      slice.progress.restore_reference(slice.index, reference.weights());
+      auto reference = slice.reference.begin(slice.index, slice.held_out_verdicts);
       return train(PreferenceObjective{policies_.loss, std::move(reference), slice.options.head}, slice);
     } else {
       return train(PreferenceObjective{policies_.loss, NoSnapshot{}, slice.options.head}, slice);
@@ -194,20 +201,21 @@ class PipelineTrainer {
     StageOptions stage = slice.planned.stage == Stage::sft ? options.sft : options.preference;
     stage.order = options.order;
     stage.seed = derive(options.seed, {static_cast<std::uint64_t>(slice.index)});
-    const StageHooks hooks = slice.progress.watch(slice.index,
-                                                  {.ledger = slice.ledger,
-                                                   .weights = model_.weights(),
-                                                   .parameters = model_.parameters(),
-                                                   .reference = weights_of(objective),
-                                                   .row_digest = digest_of(slice.rows).hex(),
-                                                   .rows = slice.on_demand ? &slice.rows : nullptr},
-                                                  options.on_step, options.stop);
+    const StageHooks hooks = slice.reference.following(
+        slice.progress.watch(slice.index,
+                             {.ledger = slice.ledger,
+                              .weights = model_.weights(),
+                              .parameters = model_.parameters(),
+                              .references = [&] { return slice.reference.saved(objective); },
+                              .row_digest = digest_of(slice.rows).hex(),
+                              .rows = slice.on_demand ? &slice.rows : nullptr},
+                             options.on_step, options.stop),
+        objective);
     SliceReport done{slice.planned.stage, slice.ledger.drawn(slice.index),
                      train_stage(model_, objective, slice.rows, stage, hooks,
                                  {.slice = static_cast<std::int64_t>(slice.index),
                                   .stage = std::string{name(slice.planned.stage)}})};
-    const bool is_last = slice.index + 1 == slice.ledger.plan().size();
-    if (is_last && !done.training.cancelled) slice.rewards = rewards_of_verdicts(objective, slice);
+    if (!done.training.cancelled) slice.rewards = rewards_of_verdicts(objective, slice);
     return done;
   }
 
@@ -230,15 +238,6 @@ class PipelineTrainer {
       if (!std::isnan(found.margin.value)) estimates.push_back(found.margin);  // else there is one kind alone
     }
     return estimates;
-  }
-
-  template <class Objective>
-  static NamedTensors weights_of(const Objective& objective) {
-    if constexpr (requires { objective.reference().weights(); }) {
-      return objective.reference().weights();
-    } else {
-      return {};
-    }
   }
 
   M model_;

@@ -39,7 +39,7 @@ struct EvaluationOptions {
 
 /// log p of every completion of every row: `sums[i][j]` of rows[i].completions[j], without gradients. Nothing where the
 /// options' stop was requested.
-template <LanguageModel M>
+template <GivesLogProbs M>
 std::vector<std::vector<double>> completion_logprobs(const M& model, std::span<const Row> rows,
                                                      const EvaluationOptions& options = {}) {
   const at::NoGradGuard no_grad;

@@ -12,6 +12,7 @@
 #include "tithe/data/row.hpp"
 #include "tithe/evaluate/interval.hpp"
 #include "tithe/evaluate/log_probability.hpp"
+#include "tithe/logprob/logprobs.hpp"
 #include "tithe/model/concept.hpp"
 
 /// What a model makes of held-out completions with a verdict.
@@ -47,7 +48,7 @@ inline VerdictEstimates verdict_estimates(std::span<const double> rewards, std::
 
 /// log p of the first completion of every row; nothing where the options' stop was requested. Throws ShapeError for a row
 /// without one.
-template <LanguageModel M>
+template <GivesLogProbs M>
 std::vector<double> verdict_logprobs(const M& model, std::span<const Row> labeled,
                                      const EvaluationOptions& options = {}) {
   for (const Row& row : labeled) {

@@ -34,6 +34,9 @@ struct PaddedModelParts {
   std::function<PaddedModelParts()> copy{};
   /// The id that padding has.
   std::int64_t padding_id = 0;
+  /// What decides the logits besides the weights: the module's name, version and settings. It is part of a run's identity,
+  /// and needed for what is kept of the model on disk.
+  std::string settings{};
 };
 
 /// A LanguageModel around a module that maps padded ids to logits. Each completion is a sequence of its own, behind its
@@ -62,6 +65,8 @@ class PaddedModel {
     for (NamedTensor& weight : all) weight.tensor = weight.tensor.detach();
     return all;
   }
+
+  [[nodiscard]] const std::string& settings() const { return parts_->settings; }
 
   /// A model of its own with the same weights, none of which requires a gradient. Throws OptionError if there is no
   /// `copy`, or if a tensor of the copy's shares memory with this model's.

@@ -31,7 +31,7 @@ struct Cached {
   template <class Model>
     requires HasSnapshot<R>
   [[nodiscard]] auto snapshot(const Model& model) const {
-    if constexpr (HasPeek<R>) {
+    if constexpr (HasPeek<R> && !SnapshotsBase<R>) {
       return reference.peek(model);
     } else {
       return reference.snapshot(model);

@@ -44,6 +44,9 @@ struct CacheSource {
 template <class Source>
 class CachedReference {
  public:
+  /// What a checkpoint calls the numbers.
+  static constexpr const char* saved_name = "logprobs";
+
   explicit CachedReference(CacheSource<Source> source)
       : state_{std::make_shared<State>(State{std::move(source), std::nullopt})} {}
 
@@ -78,7 +81,7 @@ class CachedReference {
   /// The numbers, for checkpoints; nothing before they are there.
   [[nodiscard]] NamedTensors weights() const {
     if (!state_->cache) return {};
-    return {{"logprobs", state_->cache->values()}};
+    return {{saved_name, state_->cache->values()}};
   }
 
  private:

@@ -52,14 +52,19 @@ inline nlohmann::json to_json(const Budget& budget) {
           {"preference_price", units(budget.price(Stage::preference))}};
 }
 
-/// What decides a model's numbers besides its weights: the configuration of one that has a DecoderConfig, and null of any
-/// other.
-template <LanguageModel M>
+/// What decides a model's numbers besides its weights: the configuration of one that has a DecoderConfig, the text of one
+/// that has `std::string settings() const`, and null of any other.
+template <class M>
 nlohmann::json configuration_of(const M& model) {
   if constexpr (requires {
                   { model.config() } -> std::convertible_to<const DecoderConfig&>;
                 }) {
     return to_json(static_cast<const DecoderConfig&>(model.config()));
+  } else if constexpr (requires {
+                         { model.settings() } -> std::convertible_to<std::string>;
+                       }) {
+    const std::string settings = model.settings();
+    return settings.empty() ? nlohmann::json{} : nlohmann::json(settings);
   } else {
     return nullptr;
   }

@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -27,10 +28,10 @@ namespace tithe {
 /// What a checkpoint holds besides where the run stands. Tensors are handles: they are saved as they are by then.
 struct RunParts {
   const Ledger& ledger;
-  NamedTensors weights;        ///< the model's
-  NamedTensors parameters;     ///< those of them that are trained, with their gradients
-  NamedTensors reference;      ///< the reference's weights, if there is one
-  std::string row_digest;      ///< of the slice's rows as the model sees them
+  NamedTensors weights;                      ///< the model's
+  NamedTensors parameters;                   ///< those of them that are trained, with their gradients
+  std::function<NamedTensors()> references;  ///< gives those of references, under a prefix of Progress each
+  std::string row_digest;                    ///< of the slice's rows as the model sees them
   const Rows* rows = nullptr;  ///< the rows themselves, where their source cannot give them again
 };
 
@@ -39,6 +40,10 @@ struct RunParts {
 /// A run without a checkpoint folder has one of these too; then it saves nothing.
 class Progress {
  public:
+  /// Before the names of the tensors of the slice's reference, and of the model as it came to the run.
+  static constexpr const char* reference_prefix = "reference.";
+  static constexpr const char* base_prefix = "base.";
+
   /// `identity` holds every setting that decides the run's bits. Loads the latest checkpoint where the options ask for
   /// it and there is one. Throws CheckpointError if that belongs to a run with other settings, or was made by another
   /// machine, build or number of threads; and if there is one, but the options neither resume nor replace it.
@@ -107,7 +112,24 @@ class Progress {
   }
   /// Brings back the weights of the slice's reference.
   void restore_reference(std::size_t slice, const NamedTensors& weights) const {
-    if (in_slice(slice)) restore_tensors(loaded_->tensors, "reference.", weights);
+    if (in_slice(slice)) restore_tensors(loaded_->tensors, reference_prefix, weights);
+  }
+  /// The tensor of this name that the slice's reference had, where it had one by then.
+  [[nodiscard]] std::optional<at::Tensor> saved_reference(std::size_t slice, const std::string& name) const {
+    if (!in_slice(slice)) return std::nullopt;
+    for (const NamedTensor& saved : loaded_->tensors) {
+      if (saved.name == reference_prefix + name) return saved.tensor.clone();
+    }
+    return std::nullopt;
+  }
+  /// Whether the checkpoint holds the model as it came to the run, and bringing it back.
+  [[nodiscard]] bool holds_base() const {
+    return resumed() && std::ranges::any_of(loaded_->tensors, [](const NamedTensor& saved) {
+             return saved.name.starts_with(base_prefix);
+           });
+  }
+  void restore_base(const NamedTensors& weights) const {
+    if (resumed()) restore_tensors(loaded_->tensors, base_prefix, weights);
   }
   /// The rows of the slice under way, where its source cannot give them again.
   [[nodiscard]] std::optional<Rows> restore_rows(std::size_t slice) const {
@@ -182,7 +204,7 @@ class Progress {
         checkpoint.tensors.push_back({prefix + tensor.name, tensor.tensor});
     };
     add("model.", parts.weights);
-    add("reference.", parts.reference);
+    if (parts.references) add("", parts.references());
     add("optimizer.", optimizer.state(parts.parameters));
     for (const NamedTensor& parameter : parts.parameters) {
       if (parameter.tensor.grad().defined()) add("gradient.", {{parameter.name, parameter.tensor.grad()}});

@@ -17,9 +17,9 @@
 #include "tithe/core/sha256.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/model/concept.hpp"
-#include "tithe/model/config_file.hpp"
 #include "tithe/model/safetensors.hpp"
 #include "tithe/model/safetensors_writer.hpp"
+#include "tithe/train/identity.hpp"
 
 /// Log-probabilities of a reference on disk, for runs that would compute the same ones.
 namespace tithe {
@@ -34,41 +34,29 @@ inline std::string_view bytes_of(const at::Tensor& contiguous) {
   return {static_cast<const char*>(contiguous.const_data_ptr()), contiguous.nbytes()};
 }
 
-/// What decides a model's numbers besides its weights; nothing for one that does not say.
-template <class M>
-std::string settings_of(const M& model) {
-  if constexpr (requires { std::string{model.settings()}; }) {
-    return model.settings();
-  } else if constexpr (requires { to_json(model.config()).dump(); }) {
-    return to_json(model.config()).dump();
-  } else {
-    return {};
-  }
-}
-
 }  // namespace detail
 
 /// Throws OptionError for a model whose log-probabilities cannot be told from those of another one with the same
-/// weights: it has neither a `config()` that `to_json` takes, as a Decoder has, nor a `std::string settings() const`.
+/// weights, as `configuration_of` has nothing to say of it.
 template <class M>
-void require_settings(const M& model) {
-  if (!detail::settings_of(model).empty()) return;
-  throw OptionError{{.who = "RunOptions::reference_cache",
-                     .required = "a model that says what decides its numbers besides its weights",
-                     .found = "one that does not",
-                     .fix =
-                         "Set PaddedModelParts::settings, give your model `std::string settings() const`, or "
-                         "keep the cache in memory"}};
+void require_configuration(const M& model) {
+  if (!configuration_of(model).is_null()) return;
+  throw OptionError{
+      {.who = "RunOptions::reference_cache",
+       .required = "a model that says what decides its numbers besides its weights",
+       .found = "one that does not",
+       .fix = "Set PaddedModelParts::settings, give your model `std::string settings() const`, or keep the "
+              "cache in memory"}};
 }
 
-/// The digest of a model: its settings, and its weights with their names, shapes, dtypes and bytes. Throws OptionError for
-/// a model without settings.
+/// The digest of a model: its configuration, and its weights with their names, shapes, dtypes and bytes. Throws OptionError
+/// for a model without a configuration.
 template <class M>
 [[nodiscard]] Digest digest_of_model(const M& model) {
-  require_settings(model);
+  require_configuration(model);
   Sha256 hash;
   const auto add = [&](std::string_view piece) { hash.update(std::uint64_t{piece.size()}).update(piece); };
-  add(detail::settings_of(model));
+  add(configuration_of(model).dump());
   for (const NamedTensor& weight : model.weights()) {
     const at::Tensor values = weight.tensor.detach().cpu().contiguous();
     add(weight.name);

@@ -58,6 +58,9 @@ struct RunOptions {
   /// Scored before and after training, never trained on; `split_held_out` makes one.
   Dataset held_out{};
   CheckpointOptions checkpoint{};
+  /// A folder for the log-probabilities of a `Cached` reference, which runs may share: one that would compute the same
+  /// numbers finds them there. Empty keeps them in memory alone. A damaged file is refused.
+  std::filesystem::path reference_cache{};
 
   /// Called once, before anything is trained, with everything that is planned and everything that is not usable.
   std::function<void(const Ledger&)> on_plan{};
