@@ -58,8 +58,8 @@ void step_by_hand(const Decoder& model, const Decoder& start, const Rows& rows, 
     const at::Tensor sums = sum_by_completion(token_logprobs(any, packed), packed);
     const at::Tensor lengths = completion_lengths(packed, sums.scalar_type());
     const at::Tensor pairs = sums.view({-1, 2});
-    const at::Tensor tokens = lengths.view({-1, 2});
     const Pairs columns{pairs.select(1, 0), pairs.select(1, 1)};
+    const at::Tensor tokens = lengths.view({-1, 2});
     static_cast<void>(tokens.select(1, 0));  // token counts are part of what a loss may read
     static_cast<void>(tokens.select(1, 1));
     return columns;
