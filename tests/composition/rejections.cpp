@@ -1,5 +1,6 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 // Every misuse of a composition. Without a case the file compiles: each case changes one thing.
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,7 +15,9 @@
 #include "tithe/loss/sft_term.hpp"
 #include "tithe/loss/with_divergence.hpp"
 #include "tithe/loss/wpo.hpp"
+#include "tithe/reference/cached.hpp"
 #include "tithe/reference/frozen_sft.hpp"
+#include "tithe/reference/moving.hpp"
 #include "tithe/schedule/preference_only.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/schedule/sft_only.hpp"
@@ -207,6 +210,26 @@ struct MyReference {
   std::string name() const { return "MyReference"; }
 };
 
+struct MyMovingReference {
+  static constexpr bool gives_reference = true;
+  template <class Model>
+  auto snapshot(const Model& model) const {
+    return model.frozen_copy();
+  }
+  template <class Snapshot, class Model>
+#ifdef CASE_FOLLOW_WITHOUT_STEP
+  void follow(const Snapshot&, const Model&) const {
+  }
+#elif defined CASE_FOLLOW_NOT_CONST
+  void follow(const Snapshot&, const Model&, std::int64_t) {
+  }
+#else
+  void follow(const Snapshot&, const Model&, std::int64_t) const {
+  }
+#endif
+  std::string name() const { return "MyMovingReference"; }
+};
+
 struct MyFreeLoss {
   using Example = tithe::PreferencePair;
   static constexpr bool needs_reference = false;
@@ -288,6 +311,18 @@ using Recipe = Composition<SftFraction<10>, Dpo<0.1>, FrozenSft>;
 using Recipe = Composition<SftFraction<0.1>, Dpo<-0.1>, FrozenSft>;
 #elif defined CASE_WEIGHT_OUT_OF_RANGE
 using Recipe = Composition<SftFraction<0.1>, Kto<0.1, -1>, FrozenSft>;
+#elif defined CASE_CACHES_WHAT_MOVES
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, Cached<Moving<>>>;
+#elif defined CASE_CACHES_NO_REFERENCE
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, Cached<NoReference>>;
+#elif defined CASE_CACHES_TWICE
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, Cached<Cached<FrozenSft>>>;
+#elif defined CASE_CACHES_A_LOSS
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, Cached<Dpo<0.1>>>;
+#elif defined CASE_MOVING_WEIGHT_OUT_OF_RANGE
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, Moving<1.5>>;
+#elif defined CASE_MOVING_EVERY_OUT_OF_RANGE
+using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, Moving<0.5, 0>>;
 #elif defined CASE_NOT_A_POLICY
 using Recipe = Composition<SftFraction<0.1>, Dpo<0.1>, FrozenSft, int>;
 #elif defined CASE_CONST_POLICY
@@ -301,6 +336,9 @@ Recipe::Schedule schedule{};
 using Mine = Composition<MySchedule, MyLoss, MyReference, MySupervisedLoss>;
 using MineCoupled = Composition<SftFraction<0.1>, MyCoupledLoss, FrozenSft>;
 using Free = Composition<SftFraction<0.1>, MyFreeLoss>;
+using MineMoving = Composition<SftFraction<0.1>, Dpo<0.1>, MyMovingReference>;
+using Soft = Composition<SftFraction<0.1>, Dpo<0.1>, Moving<0.5, 1>>;
+using Kept = Composition<SftFraction<0.1>, Dpo<0.1>, Cached<FrozenSft>>;
 using Smoothed = Composition<SftFraction<0.1>, Kto<0.1, 1, 1, ClampThenMean<1>>, FrozenSft,
                              OnAllTokens<LabelSmoothed<0.1>>>;
 using MineWithState = Composition<SftFraction<0.1>, MyLossWithState, FrozenSft>;
