@@ -23,7 +23,9 @@
 #include "tithe/model/padded_model.hpp"
 #include "tithe/model/sampled_source.hpp"
 #include "tithe/pipeline.hpp"
+#include "tithe/reference/cached.hpp"
 #include "tithe/reference/frozen_sft.hpp"
+#include "tithe/reference/moving.hpp"
 #include "tithe/report/table.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/study/record.hpp"
@@ -204,6 +206,25 @@ void pretrained(const std::filesystem::path& folder, const std::filesystem::path
   }
 }
 
+void references(const std::filesystem::path& folder) {
+  const Dataset data = some_data(80, Seed{1});
+  const auto passes_of_reference = [&] {
+    // docs: cached
+    using Recipe = Pipeline<SftFraction<0.25>, Dpo<0.1>, Cached<FrozenSft>>;
+    const RunOptions options{.preference = {.epochs = 3}, .reference_cache = folder / "references"};
+    const RunReport report = Recipe::Trainer(small_model(), {.vocabulary_size = vocabulary}, Tokens{16})
+                                 .fit(data, Budget::examples(60), options);
+    // docs: end
+    return report.ledger.spent();
+  };
+  expect(passes_of_reference() == 60 && passes_of_reference() == 60, "log-probabilities are found again");
+
+  // docs: moving
+  const auto policies = compose(SftFraction<0.25>{}, Dpo<0.1>{}, Moving<0.6, dynamic>{.every = 64});
+  // docs: end
+  expect(policies.name() == "Pipeline<SftFraction<0.25>, Dpo<0.1>, Moving<0.6, 64>>", "a number at run time");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -221,6 +242,7 @@ int main(int argc, char** argv) {
     logprobs();
     options(folder);
     stage();
+    references(folder);
     evaluation();
     sampled();
   }

@@ -1,7 +1,6 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -114,20 +113,22 @@ class Progress {
   void restore_reference(std::size_t slice, const NamedTensors& weights) const {
     if (in_slice(slice)) restore_tensors(loaded_->tensors, reference_prefix, weights);
   }
-  /// The tensor of this name that the slice's reference had, where it had one by then.
+  /// The tensor of this name that the slice's reference had, or nothing if the slice has not begun to train. Throws
+  /// CheckpointError if it has, and the checkpoint lacks it.
   [[nodiscard]] std::optional<at::Tensor> saved_reference(std::size_t slice, const std::string& name) const {
     if (!in_slice(slice)) return std::nullopt;
+    const std::string full_name = reference_prefix + name;
     for (const NamedTensor& saved : loaded_->tensors) {
-      if (saved.name == reference_prefix + name) return saved.tensor.clone();
+      if (saved.name == full_name) return saved.tensor.clone();
     }
-    return std::nullopt;
+    if (stage_.step == 0 && stage_.pass == 0) return std::nullopt;
+    throw CheckpointError{{.who = "Progress",
+                           .required = "the tensor that the slice's reference had",
+                           .found = "none",
+                           .fix = "Start the run anew"},
+                          {.file = options_.folder.string(), .field = full_name}};
   }
-  /// Whether the checkpoint holds the model as it came to the run, and bringing it back.
-  [[nodiscard]] bool holds_base() const {
-    return resumed() && std::ranges::any_of(loaded_->tensors, [](const NamedTensor& saved) {
-             return saved.name.starts_with(base_prefix);
-           });
-  }
+  /// Brings back the model as it came to the run.
   void restore_base(const NamedTensors& weights) const {
     if (resumed()) restore_tensors(loaded_->tensors, base_prefix, weights);
   }

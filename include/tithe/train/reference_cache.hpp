@@ -36,34 +36,38 @@ inline std::string_view bytes_of(const at::Tensor& contiguous) {
 
 }  // namespace detail
 
-/// Throws OptionError for a model whose log-probabilities cannot be told from those of another one with the same
-/// weights, as `configuration_of` has nothing to say of it.
+/// Throws OptionError for a model whose log-probabilities on disk could not be told from those of another one: it has no
+/// `weights()`, or `configuration_of` has nothing to say of it.
 template <class M>
-void require_configuration(const M& model) {
-  if (!configuration_of(model).is_null()) return;
+void require_identity(const M& model) {
+  if constexpr (requires { model.weights(); }) {
+    if (!configuration_of(model).is_null()) return;
+  }
   throw OptionError{
       {.who = "RunOptions::reference_cache",
-       .required = "a model that says what decides its numbers besides its weights",
+       .required = "a reference that says what decides its numbers, weights and all else",
        .found = "one that does not",
        .fix = "Set PaddedModelParts::settings, give your model `std::string settings() const`, or keep the "
               "cache in memory"}};
 }
 
 /// The digest of a model: its configuration, and its weights with their names, shapes, dtypes and bytes. Throws OptionError
-/// for a model without a configuration.
+/// as `require_identity`.
 template <class M>
 [[nodiscard]] Digest digest_of_model(const M& model) {
-  require_configuration(model);
+  require_identity(model);
   Sha256 hash;
   const auto add = [&](std::string_view piece) { hash.update(std::uint64_t{piece.size()}).update(piece); };
   add(configuration_of(model).dump());
-  for (const NamedTensor& weight : model.weights()) {
-    const at::Tensor values = weight.tensor.detach().cpu().contiguous();
-    add(weight.name);
-    add(at::toString(values.scalar_type()));
-    hash.update(static_cast<std::uint64_t>(values.dim()));
-    for (const std::int64_t size : values.sizes()) hash.update(static_cast<std::uint64_t>(size));
-    add(detail::bytes_of(values));
+  if constexpr (requires { model.weights(); }) {
+    for (const NamedTensor& weight : model.weights()) {
+      const at::Tensor values = weight.tensor.detach().cpu().contiguous();
+      add(weight.name);
+      add(at::toString(values.scalar_type()));
+      hash.update(static_cast<std::uint64_t>(values.dim()));
+      for (const std::int64_t size : values.sizes()) hash.update(static_cast<std::uint64_t>(size));
+      add(detail::bytes_of(values));
+    }
   }
   return hash.finish();
 }

@@ -58,13 +58,12 @@ class RunReference {
       : strategy_{strategy}, model_{model}, plan_{plan}, options_{options}, progress_{progress} {
     if constexpr (CachesReference<Strategy>) {
       if (!options.reference_cache.empty()) {
-        require_configuration(model);
+        require_identity(model);
         static_cast<void>(ReferenceCacheFolder{options.reference_cache});
       }
     }
     if constexpr (SnapshotsBase<Strategy>) {
-      const bool needed = progress.resumed() ? progress.holds_base() : compares_from(0);
-      if (!needed) return;
+      if (!compares_from(progress.slice() + 1) && !asks_in(progress.slice())) return;
       base_ = std::make_shared<const Snapshot>(strategy.snapshot(model));
       seen_ = base_;
       progress.restore_base(detail::weights_of(*base_));
@@ -128,6 +127,16 @@ class RunReference {
 
  private:
   using Snapshot = typename detail::SnapshotOf<Strategy, M>::type;
+
+  /// Whether a slice is still to ask the model as it came: none that trains on demonstrations, and none whose answers the
+  /// checkpoint holds.
+  [[nodiscard]] bool asks_in(std::size_t slice) const {
+    if (slice >= plan_.size() || plan_[slice].stage != Stage::preference) return false;
+    if constexpr (CachesReference<Strategy>) {
+      return !progress_.saved_reference(slice, CachedReference<Snapshot>::saved_name);
+    }
+    return true;
+  }
 
   [[nodiscard]] bool compares_from(std::size_t slice) const {
     for (std::size_t i = slice; i < plan_.size(); ++i) {
