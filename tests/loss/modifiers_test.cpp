@@ -20,6 +20,7 @@
 #include "tithe/loss/concept.hpp"
 #include "tithe/loss/divergence.hpp"
 #include "tithe/loss/dpo.hpp"
+#include "tithe/loss/dpo_by_length.hpp"
 #include "tithe/loss/ipo_by_length.hpp"
 #include "tithe/loss/ipo_by_sum.hpp"
 #include "tithe/loss/kto.hpp"
@@ -142,6 +143,7 @@ void check_score(const Divergence& divergence) {
     last = score;
   }
   CATCH_CHECK(divergence.score(1.0) > divergence.score(-1.0));
+  CATCH_CHECK(std::abs(divergence.score(0.0)) < 1e-15);  // ln 2 + log σ(0) is rounded
 }
 
 CATCH_TEST_CASE("scores rise with the log-ratio, and their squares fit into float32") {
@@ -152,9 +154,30 @@ CATCH_TEST_CASE("scores rise with the log-ratio, and their squares fit into floa
     check_score(AlphaDivergence<dynamic>{a});
   }
   // As documented, the bound is e⁴⁰ for each.
-  CATCH_CHECK(ForwardKl{}.score(-1000.0) == exactly(-std::exp(40)));
+  CATCH_CHECK(ForwardKl{}.score(-1000.0) == exactly(-std::expm1(40)));
   CATCH_CHECK(AlphaDivergence<3>{}.score(1000.0) == exactly(std::exp(40)));
   CATCH_CHECK(AlphaDivergence<0.9>{}.score(-1000.0) == exactly(-std::exp(40)));
+}
+
+CATCH_TEST_CASE("under any divergence a loss has its own value where policy and reference agree") {
+  const PairLogProbs<double> agreed{.chosen = -12, .rejected = -30, .chosen_tokens = 4, .rejected_tokens = 9};
+  const auto check = [&](const auto& loss, const auto& divergence) {
+    const WithDivergence<std::remove_cvref_t<decltype(loss)>, std::remove_cvref_t<decltype(divergence)>> over{
+        .loss = loss, .divergence = divergence};
+    CATCH_INFO(over.name());
+    CATCH_CHECK(std::abs(over(agreed, agreed) - loss(agreed, agreed)) < 1e-14);
+  };
+  const auto check_all = [&](const auto& divergence) {
+    check(Dpo<0.1>{}, divergence);
+    check(DpoByLength<0.1>{}, divergence);  // a constant would not cancel: the lengths differ
+    check(IpoByLength<0.1>{}, divergence);
+    check(Nca<0.1>{}, divergence);  // nor here: it scores each completion alone
+    check(SppoHard<0.1>{}, divergence);
+  };
+  check_all(ForwardKl{});
+  check_all(JensenShannon{});
+  check_all(AlphaDivergence<0.5>{});
+  check_all(AlphaDivergence<2>{});
 }
 
 // Length desensitisation.

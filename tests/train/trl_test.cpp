@@ -162,6 +162,8 @@ CATCH_TEST_CASE("ten steps of each loss are those of TRL", "[train][third-party]
   repeats("dpo/sigmoid forward_kl", WithDivergence<Dpo<0.1>, ForwardKl>{});
   repeats("dpo/sigmoid alpha", WithDivergence<Dpo<0.1>, AlphaDivergence<0.5>>{});
   repeats("dpo/hinge js", WithDivergence<Hinge<0.1>, JensenShannon>{});
+  repeats("dpo/ipo js", WithDivergence<IpoByLength<0.1>, JensenShannon>{});
+  repeats("dpo/sigmoid_norm forward_kl", WithDivergence<DpoByLength<0.1>, ForwardKl>{});
   repeats("dpo/sigmoid ld_alpha", LengthDesensitized<Dpo<0.1>, 0.5>{});
   repeats("dpo/sigmoid use_weighting", Wpo<Dpo<0.1>>{});
   repeats("dpo/sigmoid bco_pair sft",

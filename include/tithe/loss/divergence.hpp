@@ -4,6 +4,7 @@
 #include <cmath>
 #include <concepts>
 #include <limits>
+#include <numbers>
 #include <string>
 #include <string_view>
 
@@ -15,8 +16,10 @@
 /// Which divergence from the reference a preference loss holds the policy model to (f-DPO, Wang et al. 2023).
 ///
 /// Under an f-divergence the reward that a policy model implies is β f′(π/ρ), up to what depends on the prompt
-/// alone. A divergence is its score S(x), which is f′(eˣ) without constant terms, of the log-ratio x = log π −
-/// log ρ of a completion; the derivatives are in the paper's Table 1. S never falls as x grows.
+/// alone. A divergence is its score S(x) = f′(eˣ) − f′(1) of the log-ratio x = log π − log ρ of a completion; the
+/// derivatives are in the paper's Table 1. S never falls as x grows, and is 0 at x = 0: so a loss has the value
+/// where policy and reference agree that it has without WithDivergence, also if it divides by length or scores
+/// one completion alone. (TRL left the constants out until 1.16; in differences of two scores they cancel.)
 ///
 /// Scores that grow exponentially are held within ±e⁴⁰ ≈ 2·10¹⁷, so that their squares, which IpoBySum and
 /// SppoHard take, stay below float32's largest number. Beyond, a score is flat and has no gradient. TRL bounds
@@ -40,38 +43,36 @@ struct ReverseKl {
   [[nodiscard]] std::string name() const { return policy_name("ReverseKl"); }
 };
 
-/// S(x) = −e⁻ˣ: the forward KL divergence (f′(u) = −1/u), the same as AlphaDivergence<0>.
+/// S(x) = 1 − e⁻ˣ: the forward KL divergence (f′(u) = −1/u), the same as AlphaDivergence<0>.
 ///
 /// It hardly rewards a completion for becoming likelier than under the reference and punishes steeply where it
 /// becomes less likely: choose it to keep all that the reference says.
 struct ForwardKl {
   template <class T>
   [[nodiscard]] T score(const T& log_ratio) const {
-    return -exp(clamp_max(-log_ratio, 40));
+    return -expm1(clamp_max(-log_ratio, 40));
   }
 
   [[nodiscard]] std::string name() const { return policy_name("ForwardKl"); }
 };
 
-/// S(x) = log σ(x): the Jensen–Shannon divergence (f′(u) = log(2u/(1 + u))).
+/// S(x) = ln 2 + log σ(x): the Jensen–Shannon divergence (f′(u) = log(2u/(1 + u))).
 ///
 /// It rewards as ReverseKl does below the reference's probability, and no longer above it.
 struct JensenShannon {
   template <class T>
   [[nodiscard]] T score(const T& log_ratio) const {
-    return log_sigmoid(log_ratio);
+    return std::numbers::ln2 + log_sigmoid(log_ratio);
   }
 
   [[nodiscard]] std::string name() const { return policy_name("JensenShannon"); }
 };
 
-/// S(x) = e⁽ᵃ⁻¹⁾ˣ/(a − 1), and x where |a − 1| < 10⁻⁶: α-divergences, from ForwardKl (a = 0) to ReverseKl
-/// (a = 1).
+/// S(x) = (e⁽ᵃ⁻¹⁾ˣ − 1)/(a − 1), and its limit x where |a − 1| < 10⁻⁶: α-divergences, from ForwardKl (a = 0) to
+/// ReverseKl (a = 1).
 ///
 /// `a` is TRL's `f_alpha_divergence_coef` since 2026. The paper's α, and that of TRL's older `alpha_divergence`,
-/// is 1 − a: f′(u) = (1 − u^−α)/α. The constant 1/(a − 1) stays, as in TRL: it cancels in margins and counts in
-/// losses that score one completion, such as NcaPair's; and near a = 1, where it is large, float32 loses the
-/// digits of x beside it. Keep |a − 1| above 10⁻³, or take ReverseKl.
+/// is 1 − a: f′(u) = (1 − u^−α)/α.
 template <Real A = 0.5>
 struct AlphaDivergence {
   [[no_unique_address]] Knob<A> a{};
@@ -80,7 +81,7 @@ struct AlphaDivergence {
   [[nodiscard]] T score(const T& log_ratio) const {
     const double power = a.value() - 1;
     if (std::abs(power) < 1e-6) return log_ratio;
-    return exp(clamp_max(power * log_ratio, 40 + std::log(std::abs(power)))) / power;
+    return expm1(clamp_max(power * log_ratio, 40 + std::log(std::abs(power)))) / power;
   }
 
   [[nodiscard]] std::string name() const { return policy_name("AlphaDivergence", {a}); }
