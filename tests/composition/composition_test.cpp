@@ -11,7 +11,10 @@
 #include "tithe/loss/cross_entropy.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
+#include "tithe/reference/cached.hpp"
+#include "tithe/reference/frozen_base.hpp"
 #include "tithe/reference/frozen_sft.hpp"
+#include "tithe/reference/moving.hpp"
 #include "tithe/reference/no_reference.hpp"
 #include "tithe/schedule/preference_only.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
@@ -108,6 +111,25 @@ static_assert(misuse_v<SftFraction<2>, Dpo<0>, FrozenSft> == Misuse::schedule_ou
 static_assert(misuse_v<SftFraction<1>, Dpo<0>, FrozenSft> == Misuse::loss_out_of_range);
 static_assert(std::same_as<Arranged<Dpo<>>, RefusedPolicies>);
 
+// References that hold another, or follow the model.
+template <class R>
+constexpr Misuse beside_dpo = misuse_v<SftFraction<0.1>, Dpo<>, R>;
+static_assert(beside_dpo<FrozenBase> == Misuse::none && beside_dpo<Cached<FrozenBase>> == Misuse::none &&
+              beside_dpo<Cached<user::Copy>> == Misuse::none && beside_dpo<Moving<1, 1>> == Misuse::none &&
+              beside_dpo<Moving<dynamic, dynamic>> == Misuse::none);
+static_assert(beside_dpo<Cached<Moving<>>> == Misuse::caches_what_moves &&
+              beside_dpo<Cached<Cached<FrozenSft>>> == Misuse::caches_no_reference &&
+              beside_dpo<Cached<NoReference>> == Misuse::caches_no_reference &&
+              beside_dpo<Cached<Dpo<>>> == Misuse::caches_no_reference &&
+              beside_dpo<Cached<int>> == Misuse::caches_no_reference);
+static_assert(beside_dpo<Moving<0>> == Misuse::reference_out_of_range &&
+              beside_dpo<Moving<1.5>> == Misuse::reference_out_of_range &&
+              beside_dpo<Moving<1, 0>> == Misuse::reference_out_of_range &&
+              beside_dpo<Moving<1, 2.5>> == Misuse::reference_out_of_range);
+static_assert(misuse_v<SftOnly, Cached<FrozenSft>> == Misuse::unused_reference);
+static_assert(std::is_empty_v<Cached<FrozenSft>> && std::is_empty_v<Moving<>>);
+static_assert(SnapshotsBase<Cached<FrozenBase>> && !SnapshotsBase<Cached<FrozenSft>>);
+
 // The truth table: every combination of nothing, one or two policies in each slot, against the rules in words.
 
 /// What an option puts into a pack, written down beside it and not asked of its policies.
@@ -197,6 +219,8 @@ CATCH_TEST_CASE("a composition is named by its policies, in one order, with the 
   const auto at_run_time = compose(FrozenSft{}, Dpo<dynamic>{0.1}, SftFraction<dynamic>{0.1});
   CATCH_CHECK(at_run_time.name() == Recipe{}.name());
   CATCH_CHECK(at_run_time.loss.beta == 0.1);
+  CATCH_CHECK(Composition<SftFraction<0.1>, Dpo<0.1>, Cached<FrozenBase>>{}.name() ==
+              "Pipeline<SftFraction<0.1>, Dpo<0.1>, Cached<FrozenBase>>");
 }
 
 CATCH_TEST_CASE("a number out of range is an OptionError where the type leaves it to run time") {
@@ -210,6 +234,10 @@ CATCH_TEST_CASE("a number out of range is an OptionError where the type leaves i
   CATCH_CHECK(test::contains(message(SftFraction<0.5>{}, Dpo<dynamic>{}, FrozenSft{}), "a beta above 0"));
   CATCH_CHECK(test::contains(
       message(SftFraction<0.5>{}, Kto<-1, dynamic>{.desirable_weight = 1}, FrozenSft{}), "a beta above 0"));
+  CATCH_CHECK(test::contains(message(SftFraction<0.5>{}, Dpo<>{}, Moving<dynamic>{.weight = 0}),
+                             "a weight in (0, 1]"));
+  CATCH_CHECK(test::contains(message(SftFraction<0.5>{}, Dpo<>{}, Moving<0.5, dynamic>{.every = 1.5}),
+                             "a whole number of steps, at least 1"));
   CATCH_CHECK_NOTHROW(compose(SftFraction<dynamic>{1.0}, Dpo<dynamic>{0.5}, FrozenSft{}));
 }
 
