@@ -1,7 +1,5 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include <ATen/core/Tensor.h>
-#include <c10/core/Allocator.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -15,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "counted_memory.hpp"
 #include "temporary_folder.hpp"
 #include "test.hpp"
 #include "tithe/loss/dpo.hpp"
@@ -111,11 +110,7 @@ struct Itself {
   };
   template <class Model>
   [[nodiscard]] auto snapshot(const Model& model) const {
-    if constexpr (LanguageModel<Model>) {
-      return View<Model>{model};
-    } else {
-      return model.frozen_copy();
-    }
+    return View<Model>{model};
   }
   [[nodiscard]] std::string name() const { return "Itself"; }
 };
@@ -320,26 +315,16 @@ CATCH_TEST_CASE("a reference that shares the model's weights has none of its own
 
 namespace {
 
-/// Counts the bytes that LibTorch has taken and not given back on this thread.
-struct Memory : c10::MemoryReportingInfoBase {
-  std::int64_t held = 0;
-  void reportMemoryUsage(void*, std::int64_t size, std::size_t, std::size_t, c10::Device) override {
-    held += size;
-  }
-  [[nodiscard]] bool memoryProfilingEnabled() const override { return true; }
-};
-
 /// The bytes that are held after the second step of a preference stage, beyond those before the run.
 template <class P>
 std::int64_t held_in_stage() {
-  const auto memory = std::make_shared<Memory>();
+  const Decoder model = small_decoder();
   std::int64_t held = 0;
+  const CountedMemory memory;
   RunOptions options = small_options();
   options.on_step = [&](const StepRecord& step) {
-    if (step.stage == "preference" && step.step == 2) held = memory->held;
+    if (step.stage == "preference" && step.step == 2) held = memory.held();
   };
-  const Decoder model = small_decoder();
-  const c10::DebugInfoGuard guard{c10::DebugInfoKind::PROFILER_STATE, memory};
   run<P>(model, options);
   return held;
 }
