@@ -198,6 +198,32 @@ CATCH_TEST_CASE("a run that is interrupted ends with the same bits, whatever its
                         resumed<Alternating<Dpo<>, Cached<FrozenSft>>>(options, 2)));
 }
 
+CATCH_TEST_CASE("a run that dies after a step has that step's update of its reference", "[reference][run]") {
+  // Unlike a run that is stopped, it saves nothing more: the last checkpoint is the one of the step before.
+  struct Death {};
+  using Recipe = Pipeline<PreferenceOnly, Dpo<>, MovingSoftly<>>;
+  const TemporaryFolder folder;
+  RunOptions options = small_options();
+  options.checkpoint = {.folder = folder.path(), .every = Steps{1}, .resume = true};
+  int deaths = 0;
+  Decoder model = small_decoder();
+  for (bool done = false; !done;) {
+    int seen = 0;
+    options.on_step = [&](const StepRecord&) {
+      if (++seen == 3) throw Death{};
+    };
+    model = small_decoder(at::kFloat, deaths == 0 ? 1 : 50);
+    try {
+      run<Recipe>(model, options);
+      done = true;
+    } catch (const Death&) {
+      ++deaths;
+    }
+  }
+  CATCH_CHECK(deaths == 5);  // of 12 steps, two are kept of each session's three
+  CATCH_CHECK(same_bits(trained<Recipe>(), model));
+}
+
 CATCH_TEST_CASE("the control: what a checkpoint holds of a reference is needed", "[reference][run]") {
   // Each tensor of a reference is overwritten by noise where it stands; the manifest is made anew.
   const auto forget = [](const fs::path& folder) {
