@@ -13,7 +13,10 @@
 #include "tithe/model/decoder.hpp"
 #include "tithe/pipeline.hpp"
 #include "tithe/report/table.hpp"
+#include "tithe/testing/gradient_laws.hpp"
 #include "tithe/testing/laws.hpp"
+#include "tithe/testing/objective_laws.hpp"
+#include "tithe/testing/reference_laws.hpp"
 
 // docs: schedule
 /// Demonstrations grow as the square root of the budget: 10 of 100, 100 of 10,000.
@@ -118,10 +121,14 @@ tithe::Decoder small_model() {
 
 int main() try {
   // docs: laws
-  // A SquaredHinge is 1 where policy and reference agree. Both lists are empty if all is well.
+  // A SquaredHinge is 1 where policy and reference agree; bfloat16 keeps 8 bits. All lists are empty if all is well.
   const tithe::testing::Violations broken[] = {
       tithe::testing::schedule_laws(SquareRootSft{}),
-      tithe::testing::loss_laws(SquaredHinge<0.5>{}, {.value_at_reference = 1})};
+      tithe::testing::loss_laws(SquaredHinge<0.5>{}, {.value_at_reference = 1}),
+      tithe::testing::gradient_laws(SquaredHinge<0.5>{}),
+      tithe::testing::objective_laws(SquaredHinge<0.5>{}),
+      tithe::testing::reference_laws(HalfPrecisionSft{}, {.tolerance = 0.1}),
+  };
   for (const auto& violations : broken) std::cout << violations.text();
   if (std::ranges::any_of(broken, [](const auto& violations) { return !violations.empty(); })) return 1;
   // docs: end

@@ -108,10 +108,10 @@ struct PairPoints {
     if (reads.mean_chosen_tokens) points.policy.mean_chosen_tokens = 16;
     first = false;
   }
-  void grid(double under_reference, const std::vector<double>& log_ratios, double chosen_tokens,
+  void grid(double under_reference, const std::vector<double>& each_log_ratio, double chosen_tokens,
             double rejected_tokens) {
-    for (const double c : log_ratios) {
-      for (const double r : log_ratios) add(under_reference, {c, chosen_tokens}, {r, rejected_tokens});
+    for (const double c : each_log_ratio) {
+      for (const double r : each_log_ratio) add(under_reference, {c, chosen_tokens}, {r, rejected_tokens});
     }
   }
 

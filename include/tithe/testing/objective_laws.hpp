@@ -87,12 +87,12 @@ StepFigures figures_of(const Objective& objective, const Decoder& model, const R
 }
 
 /// Sums of float64 products in another order: some hundred terms, each rounded by 10⁻¹⁶ of the largest.
-inline constexpr double other_order = 1e-10;
+inline constexpr double reordering = 1e-10;
 
 /// In what two steps differ; nothing if they do not.
 inline std::optional<std::string> difference(const StepFigures& a, const StepFigures& b) {
   const auto differ = [](double x, double y) {
-    return !(std::abs(x - y) <= other_order * (1 + std::abs(x) + std::abs(y)));
+    return !(std::abs(x - y) <= reordering * (1 + std::abs(x) + std::abs(y)));
   };
   const auto text = [](const std::string& what, double x, double y) {
     return what + ", " + std::to_string(x) + " and " + std::to_string(y);
@@ -106,7 +106,7 @@ inline std::optional<std::string> difference(const StepFigures& a, const StepFig
   for (std::size_t i = 0; i < a.gradients.size(); ++i) {
     const at::Tensor& x = a.gradients[i].tensor;
     const double distance = (x - b.gradients[i].tensor).abs().max().item<double>();
-    if (differ(distance, 0) && distance > other_order * x.abs().max().item<double>()) {
+    if (differ(distance, 0) && distance > reordering * x.abs().max().item<double>()) {
       return "the gradient of " + a.gradients[i].name + ", by " + std::to_string(distance);
     }
   }

@@ -65,13 +65,13 @@ void moving_laws(Violations& violations, const R& strategy, const ReferenceExpec
       violations.expect(at::equal(model.weights()[i].tensor, leader[i]),
                         "following leaves the model as it is", here);
       // A few products of numbers of about 1, rounded as float64.
-      constexpr double rounding = 1e-14;
+      constexpr double few_products = 1e-14;
       if (expected.rule) {
-        violations.expect(largest_distance(now, expected.rule(before[i], leader[i], step)) <= rounding,
+        violations.expect(largest_distance(now, expected.rule(before[i], leader[i], step)) <= few_products,
                           "it follows its rule", here);
       } else {
-        const bool between = now.ge(at::minimum(before[i], leader[i]) - rounding).all().item<bool>() &&
-                             now.le(at::maximum(before[i], leader[i]) + rounding).all().item<bool>();
+        const bool between = now.ge(at::minimum(before[i], leader[i]) - few_products).all().item<bool>() &&
+                             now.le(at::maximum(before[i], leader[i]) + few_products).all().item<bool>();
         violations.expect(between, "it goes towards the model", here);
       }
     }
