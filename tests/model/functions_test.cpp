@@ -4,7 +4,11 @@
 #include <ATen/ops/abs.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/linspace.h>
 #include <ATen/ops/max.h>
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/silu.h>
@@ -13,7 +17,9 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -126,6 +132,94 @@ CATCH_TEST_CASE("gated_mlp gives frozen weights no gradient") {
   gated_mlp(x, {weight, 1e-5}, up, down).sum().backward();
   CATCH_CHECK(x.grad().defined());
   for (const at::Tensor& frozen : {weight, up, down}) CATCH_CHECK_FALSE(frozen.grad().defined());
+}
+
+CATCH_TEST_CASE("swiglu's own exponential is as good as ATen's") {
+  // Gates far beyond what a float's exponent holds, each of the four places of a vector, and a row's last places.
+  const at::Tensor gates = at::linspace(-200, 200, 2003, at::kDouble);
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    const at::Tensor a = gates.to(type), b = at::full_like(a, 1.5);
+    const at::Tensor expected = at::silu(a.to(at::kDouble)) * 1.5;
+    const at::Tensor found = detail::swiglu_forward(at::cat({a, b}).unsqueeze(0)).squeeze(0).to(at::kDouble);
+    // Four roundings of numbers up to 300; beyond the limit of ±87 it is right to 1e-35 in float32.
+    const double epsilon = type == at::kFloat ? 0x1p-23 : 0x1p-52;
+    CATCH_CHECK(((found - expected).abs() / (expected.abs() + 1e-30))
+                    .masked_fill(gates < -87, 0)
+                    .max()
+                    .item<double>() < 8 * epsilon);
+    CATCH_CHECK((found - expected).abs().masked_fill(gates >= -87, 0).max().item<double>() < 1e-34);
+  }
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double gate : {std::nan(""), infinity, -infinity}) {
+    const at::Tensor row = at::full({1, 24}, gate, at::kFloat);
+    CATCH_CHECK_FALSE(detail::swiglu_forward(row).isfinite().any().item<bool>());
+  }
+}
+
+CATCH_TEST_CASE("a second backward pass through a kept graph gives the same gradients") {
+  const at::Tensor x = random_tensor({6, 8}, 1).requires_grad_(),
+                   weight = random_tensor({8}, 2).requires_grad_();
+  const at::Tensor up = random_tensor({10, 8}, 3).requires_grad_(),
+                   down = random_tensor({8, 5}, 4).requires_grad_();
+  const at::Tensor projection = random_tensor({16, 8}, 5).requires_grad_(), angles = random_tensor({6, 2}, 6);
+  const Norm norm{weight, 1e-5};
+  const auto [q, k, v] = attention_inputs(gated_mlp(x, norm, up, down), norm, projection, std::nullopt,
+                                          {angles.cos(), angles.sin()}, {2, 1});
+  const at::Tensor sum = (at::cat({q, k, v}, 1) * random_tensor({6, 4, 4}, 7)).sum();
+  const NamedTensors leaves{
+      {"x", x}, {"norm", weight}, {"up", up}, {"down", down}, {"projection", projection}};
+  sum.backward({}, /*retain_graph=*/true);
+  const auto first = take_gradients(leaves);
+  sum.backward();
+  CATCH_CHECK(distance(take_gradients(leaves), first) == 0);
+}
+
+CATCH_TEST_CASE("a layer's parts refuse weights that do not fit") {
+  const at::Tensor x = random_tensor({5, 8}, 1), up = random_tensor({12, 8}, 2),
+                   down = random_tensor({8, 6}, 3);
+  const at::Tensor projection = random_tensor({16, 8}, 4), bias = random_tensor({16}, 5);
+  const at::Tensor cosine = random_tensor({5, 2}, 6), sine = random_tensor({5, 2}, 7);
+  const Norm norm{random_tensor({8}, 8), 1e-5}, short_norm{random_tensor({7}, 9), 1e-5};
+  const HeadCounts counts{2, 1};
+  const auto refusal = [](auto call) { return std::string{thrown<ShapeError>(call).what()}; };
+
+  CATCH_CHECK(rms_norm(x, norm).size(1) == 8);
+  CATCH_CHECK(contains(refusal([&] { rms_norm(x, short_norm); }),
+                       "rms_norm needs the norm's weight of sizes [8], but found [7]"));
+  CATCH_CHECK(contains(refusal([&] { rms_norm(x[0], norm); }), "rms_norm needs hidden states"));
+
+  CATCH_CHECK(gated_mlp(x, norm, up, down).size(1) == 8);
+  CATCH_CHECK(contains(refusal([&] { gated_mlp(x, norm, up.narrow(0, 0, 11), down); }),
+                       "gated_mlp needs the projection up of sizes [12, 8], but found [11, 8]"));
+  CATCH_CHECK(contains(refusal([&] { gated_mlp(x, norm, up, down.narrow(0, 0, 7)); }),
+                       "gated_mlp needs the projection down of sizes [8, 6], but found [7, 6]"));
+  CATCH_CHECK(
+      contains(refusal([&] { gated_mlp(x, short_norm, up, down); }), "gated_mlp needs the norm's weight"));
+
+  const auto inputs = [&](const at::Tensor& p, const at::Tensor& b, const at::Tensor& c,
+                          const at::Tensor& s) { return attention_inputs(x, norm, p, b, {c, s}, counts); };
+  CATCH_CHECK(inputs(projection, bias, cosine, sine).q.size(1) == 2);
+  CATCH_CHECK(contains(refusal([&] { inputs(projection.narrow(0, 0, 15), bias, cosine, sine); }),
+                       "attention_inputs needs the projection of sizes [16, 8], but found [15, 8]"));
+  CATCH_CHECK(contains(refusal([&] { inputs(projection, bias.narrow(0, 0, 15), cosine, sine); }),
+                       "attention_inputs needs the bias of sizes [16], but found [15]"));
+  CATCH_CHECK(contains(refusal([&] { inputs(projection, bias, cosine.narrow(0, 0, 4), sine); }),
+                       "attention_inputs needs cosines of sizes [5, 2], but found [4, 2]"));
+  CATCH_CHECK(contains(refusal([&] { inputs(projection, bias, cosine, sine.narrow(1, 0, 1)); }),
+                       "attention_inputs needs sines of sizes [5, 2], but found [5, 1]"));
+}
+
+CATCH_TEST_CASE("a bias that no plain loop can sweep takes ATen's way") {
+  const at::Tensor x = random_tensor({5, 8}, 1), projection = random_tensor({16, 8}, 4);
+  const at::Tensor wide = random_tensor({32}, 5), bias = wide.as_strided({16}, {2});
+  const at::Tensor cosine = random_tensor({5, 2}, 6), sine = random_tensor({5, 2}, 7);
+  const Norm norm{random_tensor({8}, 8), 1e-5};
+  const auto by = [&](const at::Tensor& b) {
+    const auto [q, k, v] = attention_inputs(x, norm, projection, b, {cosine, sine}, {2, 1});
+    return at::cat({q, k, v}, 1);
+  };
+  CATCH_CHECK_FALSE(detail::is_sweepable(x, bias));
+  CATCH_CHECK(gap(by(bias), by(bias.contiguous())) < value_tolerance);
 }
 
 CATCH_TEST_CASE("attention_inputs projects, and turns queries and keys but not values") {

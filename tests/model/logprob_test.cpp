@@ -121,6 +121,33 @@ CATCH_TEST_CASE("bfloat16 logits are summed in float32", "[logprob]") {
   CATCH_CHECK(hidden.grad().scalar_type() == at::kBFloat16);
 }
 
+CATCH_TEST_CASE("a bfloat16 head's gradient is summed over chunks in float32", "[logprob]") {
+  // Every row adds the same to it. In bfloat16 the sum would stand still where a share is below 2⁻⁹ of it: at 256 to 512
+  // of 2048 rows.
+  const std::int64_t many = 2048;
+  const at::Tensor hidden = at::full({many, width}, 1.0, at::TensorOptions{}.dtype(at::kBFloat16));
+  const at::Tensor head = at::full({vocabulary, width}, 0.0, at::TensorOptions{}.dtype(at::kBFloat16));
+  head.requires_grad_();
+  head_logprobs(hidden, head, at::full({many}, 5, at::kLong), chunks_of(1)).sum().backward();
+  // onehot − softmax, a row's share: 1 − 1/29 for the target, −1/29 for the others; each rounds to bfloat16 first, and
+  // so does the sum (2⁻⁹ relative each).
+  const at::Tensor gradient = head.grad().to(at::kDouble) / static_cast<double>(many);
+  const double others = -1.0 / vocabulary;
+  CATCH_CHECK(gradient[5][0].item<double>() == Approx(1 + others).epsilon(0x1p-7));
+  CATCH_CHECK(gradient[0][3].item<double>() == Approx(others).epsilon(0x1p-7));
+  CATCH_CHECK(head.grad().scalar_type() == at::kBFloat16);
+}
+
+CATCH_TEST_CASE("what the head keeps for its backward pass goes with it", "[logprob]") {
+  Problem p;
+  p.hidden.requires_grad_();
+  p.head.requires_grad_();
+  const at::Tensor sum = head_logprobs(p.hidden, p.head, p.targets).sum();
+  sum.backward();
+  // The graph still stands, since `sum` does; what it had saved is released, so it cannot be walked again.
+  CATCH_CHECK(contains(thrown<c10::Error>([&] { sum.backward(); }).what(), "second time"));
+}
+
 CATCH_TEST_CASE("no predicted tokens give no log-probabilities, and a gradient of zero", "[logprob]") {
   const bool trainable = GENERATE(true, false);
   Problem p;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_log_softmax.h>
@@ -9,7 +10,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/zeros_like.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -94,23 +95,26 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
       logprobs.narrow(0, first, n).copy_(at_targets(part, targets.narrow(0, first, n)));
       if (n == hidden.size(0)) kept = part;
     });
-    context->save_for_backward({hidden, head, targets});
-    context->saved_data["kept"] = kept;
+    context->save_for_backward({hidden, head, targets, kept});
     context->saved_data["chunk"] = chunk;
+    context->saved_data["overwritten"] = !kept.defined();
     return logprobs;
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& upstream) {
     if (at::GradMode::is_enabled()) throw GradientError::second_derivative("TrainableHead");
+    // Below it, writing over what was kept is no change that autograd would refuse to unpack the next time.
+    const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto saved = context->get_saved_variables();
     const at::Tensor& hidden = saved[0];
     const at::Tensor& head = saved[1];
     const at::Tensor& targets = saved[2];
-    const at::Tensor kept = context->saved_data["kept"].toTensor();
-    context->saved_data["kept"] =
-        at::Tensor{};  // written over below: a second backward pass computes it again
+    // What was kept is written over below: a second backward pass through the graph computes it again.
+    const at::Tensor kept = context->saved_data["overwritten"].toBool() ? at::Tensor{} : saved[3];
+    context->saved_data["overwritten"] = true;
     at::Tensor hidden_gradient = at::empty_like(hidden);
-    at::Tensor head_gradient = at::zeros_like(head);
+    // Added up over chunks in float32 or wider: below it, later chunks would fall off the end of the sum.
+    at::Tensor head_gradient = at::zeros(head.sizes(), wide_options(head));
     for_each_chunk(hidden.size(0), context->saved_data["chunk"].toInt(),
                    [&](std::int64_t first, std::int64_t n) {
                      const at::Tensor rows = hidden.narrow(0, first, n);
@@ -121,9 +125,13 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
                      wide_gradient.scatter_add_(1, targets.narrow(0, first, n).unsqueeze(1), scale);
                      const at::Tensor gradient = wide_gradient.to(head.scalar_type());
                      hidden_gradient.narrow(0, first, n).copy_(gradient.matmul(head));
-                     head_gradient.addmm_(gradient.t(), rows);
+                     if (head.scalar_type() == head_gradient.scalar_type()) {
+                       head_gradient.addmm_(gradient.t(), rows);
+                     } else {
+                       head_gradient.add_(gradient.t().matmul(rows));
+                     }
                    });
-    return {hidden_gradient, head_gradient, {}, {}};
+    return {hidden_gradient, head_gradient.to(head.scalar_type()), {}, {}};
   }
 };
 
@@ -131,8 +139,8 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
 
 /// Log-probabilities [n] of targets [n] under hidden states [n, d] and a head [vocabulary, d], float32 or wider.
 ///
-/// No more than `options.workspace` of logits exists at a time; in the backward pass of a trained head, and below
-/// float32, as much again. Gradients flow to the hidden states, and to the head if it requires them.
+/// No more than `options.workspace` of logits exists at a time, and below float32 half as much again. A trained head whose
+/// logits fit it keeps them until the backward pass, and sums its gradient in float32 or wider. Gradients flow to the hidden states, and to the head if it requires them.
 inline at::Tensor head_logprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& targets,
                                 const HeadOptions& options = {}) {
   const std::int64_t chunk = detail::chunk_rows(head, options);

@@ -136,6 +136,7 @@ struct DenseAttention : torch::autograd::Function<DenseAttention> {
                             const std::vector<DenseBatch>* batches) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const std::int64_t heads = q.size(1), d = q.size(2), group = heads / k.size(1);
+    const double s = 1 / std::sqrt(static_cast<double>(d));
     at::Tensor out = at::empty({q.size(0), heads, d}, q.options());
     std::vector<at::Tensor> kept;
     for (const DenseBatch& batch : *batches) {
@@ -143,8 +144,7 @@ struct DenseAttention : torch::autograd::Function<DenseAttention> {
       const at::Tensor queries = to_sequences(batch, batch.query, q).view({-1, group * n, d});
       const at::Tensor keys = to_sequences(batch, batch.key, k);
       const at::Tensor values = to_sequences(batch, batch.key, v);
-      const at::Tensor scores = at::empty({keys.size(0), group * n, n}, q.options());
-      scores.baddbmm_(queries, keys.transpose(1, 2), 0, scale(d));
+      const at::Tensor scores = scaled_product(queries, keys.transpose(1, 2), s);
       scores.view({-1, heads, n, n}).add_(batch.mask);
       const at::Tensor weights = at::_softmax(scores, 2, false);
       to_packed(batch, at::bmm(weights, values), out, false);
@@ -152,7 +152,7 @@ struct DenseAttention : torch::autograd::Function<DenseAttention> {
         kept.push_back(tensor);
       }
     }
-    context->saved_data["kept"] = kept;
+    context->save_for_backward(kept);
     return out.view({q.size(0), heads * d});
   }
 
@@ -161,9 +161,10 @@ struct DenseAttention : torch::autograd::Function<DenseAttention> {
                                                  const torch::autograd::variable_list& upstream) {
     if (at::GradMode::is_enabled()) throw GradientError::second_derivative("DenseAttention");
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const std::vector<at::Tensor> kept = context->saved_data["kept"].toTensorVector();
+    const std::vector<at::Tensor> kept = context->get_saved_variables();
     const std::int64_t d = kept[3].size(2), group = kept[3].size(1) / kept[4].size(1);
     const std::int64_t tokens = upstream[0].size(0), heads = upstream[0].size(1) / d;
+    const double s = 1 / std::sqrt(static_cast<double>(d));
     const at::Tensor above = upstream[0].contiguous().view({tokens, heads, d});
     const auto empty = [&](std::int64_t count) { return at::empty({tokens, count, d}, above.options()); };
     const at::Tensor dq = empty(heads), dk = empty(heads / group), dv = empty(heads / group);
@@ -174,15 +175,17 @@ struct DenseAttention : torch::autograd::Function<DenseAttention> {
       const at::Tensor dout = to_sequences(batch, batch.query, above).view_as(queries);
       to_packed(batch, weights.transpose(1, 2).bmm(dout), dv, true);
       const at::Tensor dscores =
-          at::_softmax_backward_data(dout.bmm(values.transpose(1, 2)), weights, 2, weights.scalar_type())
-              .mul_(scale(d));
-      to_packed(batch, dscores.bmm(keys), dq, false);
-      to_packed(batch, dscores.transpose(1, 2).bmm(queries), dk, true);
+          at::_softmax_backward_data(dout.bmm(values.transpose(1, 2)), weights, 2, weights.scalar_type());
+      to_packed(batch, scaled_product(dscores, keys, s), dq, false);
+      to_packed(batch, scaled_product(dscores.transpose(1, 2), queries, s), dk, true);
     }
     return {dq, dk, dv, {}};
   }
 
-  static double scale(std::int64_t d) { return 1 / std::sqrt(static_cast<double>(d)); }
+  /// s a b: the factor costs nothing within the product.
+  static at::Tensor scaled_product(const at::Tensor& a, const at::Tensor& b, double s) {
+    return at::empty({a.size(0), a.size(1), b.size(2)}, a.options()).baddbmm_(a, b, 0, s);
+  }
 };
 
 }  // namespace tithe::detail

@@ -8,13 +8,12 @@
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sum.h>
+#include <c10/util/StringUtil.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cstdint>
@@ -83,8 +82,8 @@ struct GatedMlp : torch::autograd::Function<GatedMlp> {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto [normal, scale] = norm_forward(x, weight, epsilon);
     const at::Tensor wide = at::mm(normal, up.t());
-    const auto [gated, sigma] = swiglu_forward(wide);
-    context->save_for_backward({x, weight, up, down, normal, scale, wide, gated, sigma});
+    const at::Tensor gated = swiglu_forward(wide);
+    context->save_for_backward({x, weight, up, down, normal, scale, wide});
     return at::addmm(x, gated, down.t());
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
@@ -92,9 +91,10 @@ struct GatedMlp : torch::autograd::Function<GatedMlp> {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &up = saved[2], &down = saved[3], &normal = saved[4],
-                     &scale = saved[5], &wide = saved[6], &gated = saved[7], &sigma = saved[8];
+                     &scale = saved[5], &wide = saved[6];
     const at::Tensor dy = upstream[0].contiguous();
-    const at::Tensor dwide = swiglu_backward(dy.mm(down), wide, sigma);
+    const at::Tensor gated = dy.mm(down);  // its gradient, until the next line makes it again
+    const at::Tensor dwide = swiglu_backward(gated, wide);
     auto [dx, dweight] = norm_backward(dwide.mm(up), x, weight, scale);
     return {dx.add_(dy),
             dweight,
@@ -115,29 +115,21 @@ struct AttentionProjection : torch::autograd::Function<AttentionProjection> {
     const auto& [heads, kv_heads] = counts;
     const at::Tensor flat = bias ? at::addmm(*bias, normal, projection.t()) : at::mm(normal, projection.t());
     const at::Tensor qkv = flat.view({x.size(0), heads + 2 * kv_heads, 2 * rotary.cosine.size(1)});
-    const at::Tensor out = at::empty_like(qkv);
-    rotate(qkv, out, 0, heads + kv_heads, rotary.cosine, rotary.sine, 1);
-    context->save_for_backward({x, weight, projection, normal, scale});
-    context->saved_data["cosine"] = rotary.cosine;
-    context->saved_data["sine"] = rotary.sine;
+    rotate_(qkv, heads + kv_heads, rotary.cosine, rotary.sine, 1);
+    context->save_for_backward({x, weight, projection, normal, scale, rotary.cosine, rotary.sine});
     context->saved_data["has_bias"] = bias.has_value();
-    return {out.narrow(1, 0, heads), out.narrow(1, heads, kv_heads),
-            out.narrow(1, heads + kv_heads, kv_heads)};
+    return {qkv.narrow(1, 0, heads), qkv.narrow(1, heads, kv_heads),
+            qkv.narrow(1, heads + kv_heads, kv_heads)};
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
     if (at::GradMode::is_enabled()) throw GradientError::second_derivative("AttentionProjection");
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &projection = saved[2], &normal = saved[3],
-                     &scale = saved[4];
-    const at::Tensor cosine = context->saved_data["cosine"].toTensor(),
-                     sine = context->saved_data["sine"].toTensor();
-    const std::int64_t rows = x.size(0), heads = upstream[0].size(1), kv_heads = upstream[1].size(1);
-    const at::Tensor dqkv = at::empty({rows, heads + 2 * kv_heads, upstream[0].size(2)}, x.options());
-    rotate(upstream[0].contiguous(), dqkv, 0, heads, cosine, sine, -1);
-    rotate(upstream[1].contiguous(), dqkv, heads, kv_heads, cosine, sine, -1);
-    rotate(upstream[2].contiguous(), dqkv, heads + kv_heads, 0, cosine, sine, -1);
-    const at::Tensor above = dqkv.view({rows, -1});
+                     &scale = saved[4], &cosine = saved[5], &sine = saved[6];
+    const at::Tensor dqkv = at::cat(upstream, 1);
+    rotate_(dqkv, upstream[0].size(1) + upstream[1].size(1), cosine, sine, -1);
+    const at::Tensor above = dqkv.view({x.size(0), -1});
     auto [dx, dweight] = norm_backward(above.mm(projection), x, weight, scale);
     return {dx,
             dweight,
@@ -149,10 +141,27 @@ struct AttentionProjection : torch::autograd::Function<AttentionProjection> {
   }
 };
 
+/// Throws ShapeError for a tensor of other sizes.
+inline void require_sizes(const char* who, const char* name, const at::Tensor& found,
+                          at::IntArrayRef required) {
+  if (found.defined() && found.sizes() == required) return;
+  throw ShapeError{{.who = who,
+                    .required = c10::str(name, " of sizes ", required),
+                    .found = found.defined() ? c10::str(found.sizes()) : "an undefined tensor",
+                    .fix = "Pass weights that fit the hidden states [tokens, size] and each other"}};
+}
+/// The same for hidden states and the norm that is applied to them.
+inline void require_norm(const char* who, const at::Tensor& x, const Norm& norm) {
+  const std::int64_t d = x.defined() && x.dim() == 2 ? x.size(1) : -1;
+  if (d < 0) require_sizes(who, "hidden states", x, {-1, -1});
+  require_sizes(who, "the norm's weight", norm.weight, {d});
+}
+
 }  // namespace detail
 
-/// RMSNorm of x [T, d] (Zhang & Sennrich 2019).
+/// RMSNorm of x [T, d] (Zhang & Sennrich 2019). Throws ShapeError for sizes that do not fit, as the two below.
 inline at::Tensor rms_norm(const at::Tensor& x, const Norm& norm) {
+  detail::require_norm("rms_norm", x, norm);
   if (detail::is_sweepable(x, norm.weight)) return detail::RmsNorm::apply(x, norm.weight, norm.epsilon);
   return at::rms_norm(x, {x.size(1)}, norm.weight, norm.epsilon);
 }
@@ -161,10 +170,13 @@ inline at::Tensor rms_norm(const at::Tensor& x, const Norm& norm) {
 /// x [T, d], up [2n, d], down [d, n].
 inline at::Tensor gated_mlp(const at::Tensor& x, const Norm& norm, const at::Tensor& up,
                             const at::Tensor& down) {
+  detail::require_norm("gated_mlp", x, norm);
+  const std::int64_t n = down.defined() && down.dim() == 2 ? down.size(1) : -1;
+  detail::require_sizes("gated_mlp", "the projection down", down, {x.size(1), n});
+  detail::require_sizes("gated_mlp", "the projection up", up, {2 * n, x.size(1)});
   if (detail::is_sweepable(x, norm.weight, up, down)) {
     return detail::GatedMlp::apply(x, norm.weight, norm.epsilon, up, down);
   }
-  const std::int64_t n = down.size(1);
   const at::Tensor wide = at::linear(rms_norm(x, norm), up);
   return x + at::linear(at::silu(wide.narrow(1, 0, n)) * wide.narrow(1, n, n), down);
 }
@@ -174,13 +186,20 @@ inline at::Tensor gated_mlp(const at::Tensor& x, const Norm& norm, const at::Ten
 inline AttentionInputs attention_inputs(const at::Tensor& x, const Norm& norm, const at::Tensor& projection,
                                         const std::optional<at::Tensor>& bias, const Rotary& rotary,
                                         const HeadCounts& counts) {
-  if (detail::is_sweepable(x, norm.weight, projection, rotary.cosine, rotary.sine)) {
+  const auto& [heads, kv_heads] = counts;
+  detail::require_norm("attention_inputs", x, norm);
+  const std::int64_t half = rotary.cosine.defined() && rotary.cosine.dim() == 2 ? rotary.cosine.size(1) : -1;
+  detail::require_sizes("attention_inputs", "cosines", rotary.cosine, {x.size(0), half});
+  detail::require_sizes("attention_inputs", "sines", rotary.sine, {x.size(0), half});
+  const std::int64_t outputs = (heads + 2 * kv_heads) * 2 * half;
+  detail::require_sizes("attention_inputs", "the projection", projection, {outputs, x.size(1)});
+  if (bias) detail::require_sizes("attention_inputs", "the bias", *bias, {outputs});
+  if (detail::is_sweepable(x, norm.weight, projection, rotary.cosine, rotary.sine,
+                           bias.value_or(norm.weight))) {
     const auto parts =
         detail::AttentionProjection::apply(x, norm.weight, norm.epsilon, projection, bias, rotary, counts);
     return {parts[0], parts[1], parts[2]};
   }
-  const auto& [heads, kv_heads] = counts;
-  const std::int64_t half = rotary.cosine.size(1);
   const at::Tensor qkv =
       at::linear(rms_norm(x, norm), projection, bias).view({x.size(0), heads + 2 * kv_heads, 2 * half});
   const at::Tensor qk = qkv.narrow(1, 0, heads + kv_heads);

@@ -5,15 +5,18 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/sigmoid.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <numbers>
+#include <type_traits>
 #include <utility>
 
 /// What a decoder computes between its matrix products, each in one sweep over the elements, forward and backward.
@@ -47,12 +50,18 @@ inline std::int64_t rows_per_thread(std::int64_t row_size) {
   return std::max<std::int64_t>(1, 32'768 / std::max<std::int64_t>(1, row_size));
 }
 
-// A body that is compiled once for any processor and once for those of the last ten years.
+// A body that is compiled once for any processor and once for those of the last ten years. Below -O3, g++ makes hardly any
+// vectors unless it is told to.
+#if defined(__clang__) || defined(__NO_INLINE__)
+#define TITHE_VECTORIZE
+#else
+#define TITHE_VECTORIZE , optimize("O3")
+#endif
 #if defined(__x86_64__) && defined(__GNUC__)
 #define TITHE_ALWAYS_INLINE __attribute__((always_inline))
 template <class Work>
-__attribute__((target("avx2,fma"))) void run_with_avx2(const Work& work, std::int64_t first,
-                                                       std::int64_t last) {
+__attribute__((target("avx2,fma") TITHE_VECTORIZE)) void run_with_avx2(const Work& work, std::int64_t first,
+                                                                       std::int64_t last) {
   work(first, last);
 }
 inline bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
@@ -95,6 +104,40 @@ TITHE_ALWAYS_INLINE inline T dot(const T* a, const T* b, std::int64_t n) {
     for (std::size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
   }
   return lanes[0] + rest;
+}
+
+/// Beyond it e^x or e^−x is no normal number.
+template <class T>
+inline constexpr T exp_limit = sizeof(T) == 8 ? 708 : 87;
+
+/// eˣ for |x| ≤ exp_limit, to about a unit in the last place; NaN stays NaN.
+///
+/// In plain arithmetic, which compilers turn into vectors; calls of std::exp they leave one by one.
+template <class T>
+TITHE_ALWAYS_INLINE inline T exp_within_limit(T x) {
+  using Bits = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
+  constexpr int digits = std::numeric_limits<T>::digits - 1, bias = std::numeric_limits<T>::max_exponent - 1;
+  // x = n ln 2 + r with |r| ≤ ln 2 / 2. The first part of ln 2 has few digits, so that n times it is exact.
+  const T n = std::rint(x * std::numbers::log2e_v<T>);
+  const T r = (x - n * static_cast<T>(0.693359375)) + n * static_cast<T>(2.121944400546905827679e-4);
+  // Taylor's series: the first term that is left out is below 6e-9 (float32, r⁸/8!) or 5e-18 (float64, r¹⁴/14!).
+  constexpr std::size_t terms = sizeof(T) == 8 ? 14 : 8;
+  constexpr auto coefficients = [] {
+    std::array<T, terms> inverse_factorials{};
+    double value = 1;
+    for (std::size_t k = 0; k < terms; value /= static_cast<double>(++k)) {
+      inverse_factorials[k] = static_cast<T>(value);
+    }
+    return inverse_factorials;
+  }();
+  const T power = [&]<std::size_t... k>(std::index_sequence<k...>) {
+    T sum = 0;
+    ((sum = sum * r + coefficients[terms - 1 - k]), ...);
+    return sum;
+  }(std::make_index_sequence<terms>{});
+  // 2ⁿ: adding 1.5 · 2^digits leaves n in the lowest bits, from where it is shifted to the exponent's place.
+  const T shifter = static_cast<T>(1.5) * static_cast<T>(Bits{1} << digits);
+  return power * std::bit_cast<T>((std::bit_cast<Bits>(n + shifter) + bias) << digits);
 }
 
 /// y = x r w with r = (mean of x² + ε)^(−½) (Zhang & Sennrich 2019). x [T, d], w [d] → y and r [T].
@@ -157,46 +200,56 @@ inline std::pair<at::Tensor, at::Tensor> norm_backward(const at::Tensor& dy, con
   return {std::move(dx), partial.sum(0)};
 }
 
-/// y = a σ(a) b for rows a, b of x [T, 2n] → y and σ(a) [T, n]. ATen has the logistic function in vectors.
-inline std::pair<at::Tensor, at::Tensor> swiglu_forward(const at::Tensor& x) {
+/// σ(aᵢ) = 1 / (1 + e^−aᵢ) of a row. In two loops: compilers make no vectors of a limit and the exponential in one.
+template <class T>
+TITHE_ALWAYS_INLINE inline void logistic(const T* __restrict__ a, T* __restrict__ sigma, std::int64_t n) {
+  constexpr T limit = exp_limit<T>;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T x = a[i] < -limit ? limit : -a[i];
+    sigma[i] = x < -limit ? -limit : x;
+  }
+  for (std::int64_t i = 0; i < n; ++i) sigma[i] = 1 / (1 + exp_within_limit(sigma[i]));
+}
+
+/// y = a σ(a) b for the halves a, b of every row of x [T, 2n] → [T, n].
+inline at::Tensor swiglu_forward(const at::Tensor& x) {
   const std::int64_t n = x.size(1) / 2;
   at::Tensor y = at::empty({x.size(0), n}, x.options());
-  // Copied first: ATen takes the last places of every row of a strided tensor one by one.
-  at::Tensor sigma = x.narrow(1, 0, n).clone(at::MemoryFormat::Contiguous).sigmoid_();
   with_element_type(x, [&]<class T>(T*) {
     const T* const in = x.const_data_ptr<T>();
-    const T* const logistic = sigma.const_data_ptr<T>();
     T* const out = y.mutable_data_ptr<T>();
     sweep(x.size(0), rows_per_thread(n), [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
       for (std::int64_t row = first; row < last; ++row) {
-        const T* const a = in + row * 2 * n;
-        const T* const s = logistic + row * n;
-        T* const b = out + row * n;
-        for (std::int64_t i = 0; i < n; ++i) b[i] = a[i] * s[i] * a[n + i];
+        const T* const __restrict__ a = in + row * 2 * n;
+        T* const __restrict__ to = out + row * n;
+        logistic(a, to, n);
+        for (std::int64_t i = 0; i < n; ++i) to[i] *= a[i] * a[n + i];
       }
     });
   });
-  return {std::move(y), std::move(sigma)};
+  return y;
 }
 
-/// ∂a = ∂y b σ(a) (1 + a (1 − σ(a))), ∂b = ∂y a σ(a)
-inline at::Tensor swiglu_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& sigma) {
-  const std::int64_t n = sigma.size(1);
+/// ∂a = ∂y b σ(a) (1 + a (1 − σ(a))) and ∂b = ∂y a σ(a), [T, 2n]. ∂y is spent: y is written over it, since making it
+/// again on the way takes less time than keeping it.
+inline at::Tensor swiglu_backward(const at::Tensor& dy_then_y, const at::Tensor& x) {
+  const std::int64_t n = dy_then_y.size(1);
   at::Tensor dx = at::empty_like(x);
   with_element_type(x, [&]<class T>(T*) {
     const T* const in = x.const_data_ptr<T>();
-    const T* const logistic = sigma.const_data_ptr<T>();
-    const T* const above = dy.const_data_ptr<T>();
+    T* const above = dy_then_y.mutable_data_ptr<T>();
     T* const out = dx.mutable_data_ptr<T>();
     sweep(x.size(0), rows_per_thread(n), [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
       for (std::int64_t row = first; row < last; ++row) {
-        const T* const a = in + row * 2 * n;
-        const T* const s = logistic + row * n;
-        const T* const g = above + row * n;
-        T* const b = out + row * 2 * n;
+        const T* const __restrict__ a = in + row * 2 * n;
+        T* const __restrict__ g = above + row * n;
+        T* const __restrict__ da = out + row * 2 * n;
+        logistic(a, da, n);  // σ(a) stands where ∂a will
         for (std::int64_t i = 0; i < n; ++i) {
-          b[i] = g[i] * a[n + i] * s[i] * (1 + a[i] * (1 - s[i]));
-          b[n + i] = g[i] * a[i] * s[i];
+          const T sigma = da[i], silu = a[i] * sigma, b = a[n + i];
+          da[i] = g[i] * b * sigma * (1 + a[i] * (1 - sigma));
+          da[n + i] = g[i] * silu;
+          g[i] = silu * b;
         }
       }
     });
@@ -204,45 +257,34 @@ inline at::Tensor swiglu_backward(const at::Tensor& dy, const at::Tensor& x, con
   return dx;
 }
 
-/// (a, b) → (a cos − b sin, b cos + a sin) of one head's halves.
-template <class T>
-TITHE_ALWAYS_INLINE inline void rotate_head(const T* __restrict__ a, const T* __restrict__ b,
-                                            const T* __restrict__ cosine, const T* __restrict__ sine,
-                                            T* __restrict__ to_a, T* __restrict__ to_b, std::int64_t half,
-                                            T direction) {
-  for (std::int64_t i = 0; i < half; ++i) {
-    const T turn = sine[i] * direction;
-    to_a[i] = a[i] * cosine[i] - b[i] * turn;
-    to_b[i] = b[i] * cosine[i] + a[i] * turn;
-  }
-}
-
-/// Copies heads of `from` [T, heads, d] to the heads of `to` that begin with `first_head`, and turns the first `turned`
-/// of them by angles [T, d/2], the other way round if `direction` is −1.
-inline void rotate(const at::Tensor& from, const at::Tensor& to, std::int64_t first_head, std::int64_t turned,
-                   const at::Tensor& cosine, const at::Tensor& sine, int direction) {
-  const std::int64_t half = cosine.size(1), d = 2 * half, heads = from.size(1);
-  const std::int64_t from_row = from.stride(0), to_row = to.stride(0);
-  with_element_type(from, [&]<class T>(T*) {
-    const T* const in = from.const_data_ptr<T>();
-    T* const out = to.mutable_data_ptr<T>() + first_head * d;
-    const T* const c = cosine.const_data_ptr<T>();
-    const T* const s = sine.const_data_ptr<T>();
-    sweep(from.size(0), rows_per_thread(heads * d),
-          [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
-            for (std::int64_t row = first; row < last; ++row) {
-              const T* const a = in + row * from_row;
-              T* const b = out + row * to_row;
-              for (std::int64_t x = 0; x < turned * d; x += d) {
-                rotate_head(a + x, a + x + half, c + row * half, s + row * half, b + x, b + x + half, half,
-                            static_cast<T>(direction));
-              }
-              std::copy(a + turned * d, a + heads * d, b + turned * d);
-            }
-          });
+/// Turns the first `turned` heads of every token of x [T, heads, d] in place: (a, b) → (a cos − b sin, b cos + a sin) of
+/// a head's halves, by angles [T, d/2], the other way round if `direction` is −1.
+inline void rotate_(const at::Tensor& x, std::int64_t turned, const at::Tensor& cosine,
+                    const at::Tensor& sine, int direction) {
+  const std::int64_t half = cosine.size(1), d = 2 * half, token = x.size(1) * d;
+  with_element_type(x, [&]<class T>(T*) {
+    T* const all = x.mutable_data_ptr<T>();
+    const T* const cosines = cosine.const_data_ptr<T>();
+    const T* const sines = sine.const_data_ptr<T>();
+    sweep(x.size(0), rows_per_thread(token), [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
+      for (std::int64_t row = first; row < last; ++row) {
+        const T* const __restrict__ c = cosines + row * half;
+        const T* const __restrict__ s = sines + row * half;
+        for (std::int64_t head = 0; head < turned; ++head) {
+          T* const __restrict__ a = all + row * token + head * d;
+          T* const __restrict__ b = a + half;
+          for (std::int64_t i = 0; i < half; ++i) {
+            const T turn = s[i] * static_cast<T>(direction), before = a[i];
+            a[i] = before * c[i] - b[i] * turn;
+            b[i] = b[i] * c[i] + before * turn;
+          }
+        }
+      }
+    });
   });
 }
 
 #undef TITHE_ALWAYS_INLINE
+#undef TITHE_VECTORIZE
 
 }  // namespace tithe::detail
