@@ -98,11 +98,11 @@ class PipelineTrainer {
                            on_demand, ledger,    options,
                            progress,  reference, scores_verdicts ? held_out.labeled : Rows{},
                            rewards};
-      SliceReport done = plan[i].stage == Stage::sft
-                             ? train(SupervisedObjective{policies_.supervised, options.head}, slice)
-                             : train_preference(slice);
+      const SliceReport done = plan[i].stage == Stage::sft
+                                   ? train(SupervisedObjective{policies_.supervised, options.head}, slice)
+                                   : train_preference(slice);
       cancelled = done.training.cancelled;
-      progress.keep(std::move(done));
+      progress.keep(done);
       reference.end(i);
     }
     std::vector<Estimate> after;
@@ -139,8 +139,8 @@ class PipelineTrainer {
             .stop = options.stop};
   }
 
-  [[nodiscard]] RunReport report_of(Ledger ledger, const Progress& progress, bool cancelled,
-                                    const RunOptions& options, std::vector<Estimate> after) const {
+  [[nodiscard]] RunReport report_of(Ledger&& ledger, const Progress& progress, bool cancelled,
+                                    const RunOptions& options, std::vector<Estimate>&& after) const {
     RunReport report{.pipeline = policies_.name(),
                      .seed = options.seed,
                      .ledger = std::move(ledger),

@@ -36,7 +36,7 @@ PairLogProbs<T> desensitized(PairLogProbs<T> sums, double alpha) {
 }
 // What couples the rows is handed on as it is.
 template <class Coupling>
-const Coupling& desensitized(const Coupling& coupling, double /*alpha*/) {
+Coupling desensitized(const Coupling& coupling, double /*alpha*/) {
   return coupling;
 }
 

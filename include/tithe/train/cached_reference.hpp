@@ -90,9 +90,10 @@ class CachedReference {
     std::optional<LogProbCache> cache;
   };
 
-  std::optional<at::Tensor> from_disk_or_model(const Rows& rows, const CompletionIndex& index,
-                                               const PassLimits& limits, const HeadOptions& head,
-                                               const std::stop_token& stop) const {
+  [[nodiscard]] std::optional<at::Tensor> from_disk_or_model(const Rows& rows, const CompletionIndex& index,
+                                                             const PassLimits& limits,
+                                                             const HeadOptions& head,
+                                                             const std::stop_token& stop) const {
     const CacheSource<Source>& source = state_->source;
     const auto compute = [&] { return logprobs_of_all(*source.model, rows, index, limits, head, stop); };
     if (source.folder.empty()) return compute();

@@ -143,7 +143,7 @@ class Progress {
   [[nodiscard]] const std::vector<SliceReport>& finished() const { return finished_; }
   [[nodiscard]] const std::vector<Estimate>& before() const { return before_; }
 
-  void keep(SliceReport slice) { finished_.push_back(std::move(slice)); }
+  void keep(const SliceReport& slice) { finished_.push_back(slice); }
   void keep(std::vector<Estimate> before) { before_ = std::move(before); }
 
   /// Hooks that count and save a slice's steps, and bring it back where the run was interrupted. What `parts` refers to

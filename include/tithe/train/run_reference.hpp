@@ -72,6 +72,7 @@ class RunReference {
 
   /// The reference of a preference slice that begins or goes on, for its objective. `more` are rows that it will be asked
   /// for besides the slice's.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): moved from where the strategy caches
   [[nodiscard]] auto begin(std::size_t slice, Rows more = {}) {
     if constexpr (CachesReference<Strategy>) {
       return CachedReference<Snapshot>{
