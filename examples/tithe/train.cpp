@@ -13,18 +13,15 @@
 #include <vector>
 
 #include "output.hpp"
+#include "pipelines.hpp"
 #include "progress.hpp"
 #include "run_folder.hpp"
 #include "run_text.hpp"
 #include "tithe/core/content_hash.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/data/json.hpp"
-#include "tithe/loss/dpo.hpp"
-#include "tithe/loss/kto.hpp"
 #include "tithe/model/config_file.hpp"
-#include "tithe/pipeline.hpp"
-#include "tithe/reference/frozen_sft.hpp"
-#include "tithe/schedule/sft_fraction.hpp"
+#include "tithe/model/pretrained.hpp"
 #include "tithe/study/record.hpp"
 #include "torch_setup.hpp"
 
@@ -35,26 +32,9 @@ using tithe::Dataset;
 using tithe::RunReport;
 using tithe::Stage;
 
-/// The policies that the flags name, with their numbers, and a pipeline of them run.
-RunReport fit(const TrainSettings& settings, const tithe::Pretrained& pretrained, const Dataset& data,
-              const tithe::RunOptions& options) {
-  const auto run = [&](const auto& loss) {
-    const auto policies =
-        tithe::compose(tithe::SftFraction<tithe::dynamic>{settings.sft_fraction}, loss, tithe::FrozenSft{});
-    tithe::PipelineTrainer<std::remove_const_t<decltype(policies)>, tithe::Decoder> trainer{pretrained,
-                                                                                            policies};
-    return trainer.fit(data, settings.the_budget(), options);
-  };
-  if (settings.loss == LossName::kto) {
-    return run(tithe::Kto<tithe::dynamic, tithe::dynamic, tithe::dynamic>{
-        settings.beta, settings.desirable_weight, settings.undesirable_weight});
-  }
-  return run(tithe::Dpo<tithe::dynamic>{settings.beta});
-}
-
 /// Throws DataError for the first example of a kind that a flag's files are not for.
 template <class Example>
-void refuse(const std::vector<Example>& examples, const std::string& flag, const char* required,
+void refuse(const std::vector<Example>& examples, const std::string& flag, const std::string& required,
             const char* kind) {
   if (examples.empty()) return;
   const tithe::Origin& origin = examples.front().origin;
@@ -85,6 +65,11 @@ Dataset read_training_data(const TrainSettings& settings, const tithe::Plan& pla
     Dataset preferences = tithe::read_jsonl(settings.preferences);
     refuse(preferences.demonstrations, "--preferences", "preference pairs, or completions with a label",
            "a demonstration");
+    if (needs_pairs(settings.recipe)) {
+      refuse(preferences.labeled, "--preferences",
+             "preference pairs, as --loss " + loss_named(settings.recipe.loss) + " is trained on pairs",
+             "a completion with a label");
+    }
     data.preferences = std::move(preferences.preferences);
     data.labeled = std::move(preferences.labeled);
   }
@@ -130,26 +115,26 @@ tithe::RecordJson settings_json(const TrainSettings& settings, tithe::Tokens pos
   };
   constexpr std::array too_long{"error", "drop", "truncate"};
   const tithe::RunOptions& run = settings.run;
-  return {{"model", text_of(settings.model)},
-          {"demonstrations", paths(settings.demonstrations)},
-          {"preferences", paths(settings.preferences)},
-          {"eval", paths(settings.held_out)},
-          {"sft_fraction", settings.sft_fraction},
-          {"loss", settings.loss == LossName::kto ? "kto" : "dpo"},
-          {"beta", settings.beta},
-          {"desirable_weight", settings.desirable_weight},
-          {"undesirable_weight", settings.undesirable_weight},
-          {"order", run.order == tithe::Order::file ? "file" : "shuffled"},
-          {"max_length", (run.max_length > tithe::Tokens{} ? run.max_length : positions).value()},
-          {"too_long", too_long[static_cast<std::size_t>(run.too_long)]},
-          {"keep_degenerate", run.keep_degenerate},
-          {"sft", tithe::to_json(run.sft)},
-          {"preference", tithe::to_json(run.preference)},
-          {"checkpoint",
-           {{"every", settings.checkpoint_every},
-            {"within_steps", run.checkpoint.within_steps},
-            {"accept_other_machine", run.checkpoint.accept_other_machine}}},
-          {"threads", at::get_num_threads()}};
+  tithe::RecordJson json = {
+      {"model", text_of(settings.model)},
+      {"demonstrations", paths(settings.demonstrations)},
+      {"preferences", paths(settings.preferences)},
+      {"eval", paths(settings.held_out)},
+      {"order", run.order == tithe::Order::file ? "file" : "shuffled"},
+      {"max_length", (run.max_length > tithe::Tokens{} ? run.max_length : positions).value()},
+      {"too_long", too_long[static_cast<std::size_t>(run.too_long)]},
+      {"keep_degenerate", run.keep_degenerate},
+      {"sft", tithe::to_json(run.sft)},
+      {"preference", tithe::to_json(run.preference)},
+      {"checkpoint",
+       {{"every", settings.checkpoint_every},
+        {"within_steps", run.checkpoint.within_steps},
+        {"accept_other_machine", run.checkpoint.accept_other_machine}}},
+      {"threads", at::get_num_threads()},
+      {"cache_folder", text_of(run.reference_cache)}};
+  const tithe::Json recipe = to_json(settings.recipe);
+  for (const auto& [key, value] : recipe.items()) json[key] = value;
+  return json;
 }
 
 /// Throws FileError, naming the first difference, if the finished run in the folder was another than the one
@@ -164,8 +149,8 @@ void require_same_run(const TrainSettings& settings, const std::filesystem::path
   auto now = tithe::Json::parse(settings_json(settings, positions).dump());
   auto then = record.value("settings", tithe::Json::object());
   for (auto* side : {&now, &then}) {
-    side->erase("checkpoint");  // these do not say what is trained, only how it is got through
-    side->erase("threads");
+    // These do not say what is trained, only how it is got through.
+    for (const char* key : {"checkpoint", "threads", "cache_folder"}) side->erase(key);
   }
   now["budget"] = tithe::to_json(settings.the_budget());
   now["seed"] = settings.run.seed.value;
@@ -194,6 +179,9 @@ tithe::RecordJson memory_json(const MemoryUse& after_load, const MemoryUse& at_e
 int train(const TrainSettings& settings, const Session& session) {
   set_up_torch(settings.threads);
   ProgressLine progress;
+  if (const std::string loss = loss_named(settings.recipe.loss); loss != settings.recipe.loss) {
+    progress.note("Note: --loss " + settings.recipe.loss + " is " + loss + " here.");
+  }
 
   RunFolder folder{settings.out};
   if (folder.is_used() && !settings.resume && !settings.force) {
@@ -206,8 +194,7 @@ int train(const TrainSettings& settings, const Session& session) {
     progress.note("The run in " + settings.out.string() + " is finished; there is nothing to resume.");
     return success;
   }
-  const tithe::Plan plan =
-      tithe::SftFraction<tithe::dynamic>{settings.sft_fraction}.plan(settings.the_budget());
+  const tithe::Plan plan = schedule_of(settings.recipe).plan(settings.the_budget());
   const Dataset data = read_training_data(settings, plan);
   tithe::RunOptions options = settings.run;
   if (!settings.held_out.empty()) options.held_out = tithe::read_jsonl(settings.held_out);
@@ -244,7 +231,7 @@ int train(const TrainSettings& settings, const Session& session) {
     progress.update(step_text(record, record.at("step_seconds")), record.step == record.steps);
   };
 
-  const RunReport report = fit(settings, pretrained, data, options);
+  const RunReport report = fit(settings.recipe, pretrained, data, settings.the_budget(), options);
   if (report.cancelled) {
     progress.note("Interrupted. The same command with --resume goes on from " +
                   place_text(folder.saved(), plan) + '.');

@@ -7,16 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "recipe_settings.hpp"
 #include "session.hpp"
 #include "tithe/budget/budget.hpp"
 #include "tithe/train/run.hpp"
 
 namespace program {
-
-enum class LossName : std::uint8_t {
-  dpo,
-  kto
-};
 
 /// Everything that `tithe train` can be told.
 struct TrainSettings {
@@ -30,12 +26,9 @@ struct TrainSettings {
   std::optional<double> budget_money;
   std::optional<double> price_demonstration;
   std::optional<double> price_preference;
-  double sft_fraction = 0.1;
 
-  LossName loss = LossName::dpo;
-  double beta = 0.1;
-  double desirable_weight = 1;
-  double undesirable_weight = 1;
+  /// The policies.
+  RecipeSettings recipe;
 
   /// Of both stages; data, folders and hooks are filled in by `train`.
   tithe::RunOptions run;

@@ -1,4 +1,6 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include "train_flags.hpp"
+
 #include <fstream>
 #include <memory>
 #include <set>
@@ -7,6 +9,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "recipe_settings.hpp"
 #include "train.hpp"
 
 namespace program {
@@ -14,12 +17,12 @@ namespace {
 
 constexpr const char* footer =
     R"(A budget buys labels. --sft-fraction of it buys demonstrations for supervised fine-tuning, the rest preferences;
-DPO or KTO is then trained on these, compared with the model as supervised fine-tuning left it.
+the model is then tuned on these by a loss, --loss, most of which compare it with a --reference.
 
 Data are JSON lines: {"prompt", "completion"} in --demonstrations; {"prompt", "chosen", "rejected"} or
-{"prompt", "completion", "label": true or false} in --preferences (KTO takes both, DPO pairs). Each text may
-be given as ids, {"prompt_ids", …}, which are taken as they are. The end-of-sequence token is put behind
-completions in text.
+{"prompt", "completion", "label": true or false} in --preferences; kto, bco and apo_zero_unpaired take both, the
+other losses pairs. Each text may be given as ids, {"prompt_ids", …}, which are taken as they are. The
+end-of-sequence token is put behind completions in text.
 
 Settings of a stage stand for both stages, or with sft- or preference- in front for one: --epochs 1
 --preference-epochs 3. The one for a stage counts where both are given.
@@ -41,91 +44,6 @@ A settings' file holds the same names without the dashes in front, and flags go 
   budget = 500
   lr-decay = "cosine")";
 
-using tithe::LearningRateDecay;
-using tithe::StageOptions;
-
-/// Adds one setting for both stages and for each. Those of a stage are defined behind, and callbacks run in
-/// the order of definition, so they count where both are given.
-template <class Value, class Set>
-void add_stage_flag(CLI::App& command, TrainSettings& settings, const std::string& name,
-                    const std::string& help, const CLI::Validator& valid, Set set) {
-  command
-      .add_option_function<Value>(
-          "--" + name,
-          [&settings, set](const Value& value) {
-            set(settings.run.sft, value);
-            set(settings.run.preference, value);
-          },
-          help)
-      ->check(valid)
-      ->group("Settings of a stage");
-  command
-      .add_option_function<Value>("--sft-" + name,
-                                  [&settings, set](const Value& value) { set(settings.run.sft, value); })
-      ->check(valid)
-      ->group("");  // not listed: --help would be three times as long
-  command
-      .add_option_function<Value>(
-          "--preference-" + name,
-          [&settings, set](const Value& value) { set(settings.run.preference, value); })
-      ->check(valid)
-      ->group("");
-}
-
-void add_stage_flags(CLI::App& command, TrainSettings& settings) {
-  const CLI::Validator count = at_least(1);
-  const CLI::Validator limit = at_least(0);
-  const CLI::Validator amount = at_least(0);
-  const auto group = [](CLI::Option* option) { option->group("Settings of a stage"); };
-  group(command
-            .add_option("--sft-lr", settings.run.sft.learning_rate.peak, "Peak learning rate of fine-tuning")
-            ->check(amount)
-            ->capture_default_str());
-  group(command
-            .add_option("--preference-lr", settings.run.preference.learning_rate.peak,
-                        "Peak learning rate of preference tuning")
-            ->check(amount)
-            ->capture_default_str());
-  add_stage_flag<std::string>(
-      command, settings, "lr-decay", "After the warm-up: constant, linear (default) or cosine",
-      CLI::IsMember({"constant", "linear", "cosine"}), [](StageOptions& stage, const std::string& name) {
-        stage.learning_rate.decay = name == "constant" ? LearningRateDecay::constant
-                                    : name == "linear" ? LearningRateDecay::linear
-                                                       : LearningRateDecay::cosine;
-      });
-  add_stage_flag<double>(command, settings, "warmup", "Below 1 a share of the steps, from 1 on steps [0]",
-                         amount,
-                         [](StageOptions& stage, double value) { stage.learning_rate.warmup = value; });
-  add_stage_flag<double>(command, settings, "lr-hold",
-                         "How long the peak is kept before the decay, in the same unit [0]", amount,
-                         [](StageOptions& stage, double value) { stage.learning_rate.hold = value; });
-  add_stage_flag<double>(command, settings, "lr-final",
-                         "The rate that the decay ends at, as a share of the peak [0]", share(),
-                         [](StageOptions& stage, double value) { stage.learning_rate.final_ratio = value; });
-  add_stage_flag<std::int64_t>(command, settings, "epochs", "Times that each label is trained on [1]", count,
-                               [](StageOptions& stage, std::int64_t value) { stage.epochs = value; });
-  add_stage_flag<std::int64_t>(command, settings, "batch-size",
-                               "Rows that go through the model at a time [16]", count,
-                               [](StageOptions& stage, std::int64_t value) { stage.batch_size = value; });
-  add_stage_flag<std::int64_t>(command, settings, "accumulate",
-                               "Batches that make one step, as if they were one large batch [1]", count,
-                               [](StageOptions& stage, std::int64_t value) { stage.accumulate = value; });
-  add_stage_flag<std::int64_t>(
-      command, settings, "max-tokens-per-pass",
-      "Tokens that go through the model at a time; 0 for no limit [0]", limit,
-      [](StageOptions& stage, std::int64_t value) { stage.max_tokens_per_pass = tithe::Tokens{value}; });
-  add_stage_flag<double>(command, settings, "weight-decay", "AdamW's, apart from the gradient [0]", amount,
-                         [](StageOptions& stage, double value) { stage.weight_decay = value; });
-  add_stage_flag<double>(command, settings, "max-grad-norm", "Gradients are clipped to it; 0 leaves them [1]",
-                         amount, [](StageOptions& stage, double value) { stage.max_grad_norm = value; });
-  add_stage_flag<double>(command, settings, "adam-beta1", "[0.9]", amount,
-                         [](StageOptions& stage, double value) { stage.adam_beta1 = value; });
-  add_stage_flag<double>(command, settings, "adam-beta2", "[0.999]", amount,
-                         [](StageOptions& stage, double value) { stage.adam_beta2 = value; });
-  add_stage_flag<double>(command, settings, "adam-epsilon", "[1e-08]", amount,
-                         [](StageOptions& stage, double value) { stage.adam_epsilon = value; });
-}
-
 void add_budget_flags(CLI::App& command, TrainSettings& settings) {
   const auto group = [](CLI::Option* option) { option->group("Budget"); };
   group(command.add_option("--budget", settings.budget, "Labels to spend")->check(at_least(0)));
@@ -138,33 +56,6 @@ void add_budget_flags(CLI::App& command, TrainSettings& settings) {
   group(command
             .add_option("--price-preference", settings.price_preference, "Of one label, with --budget-money")
             ->check(above(0)));
-  group(command.add_option("--sft-fraction", settings.sft_fraction, "Share of the budget for demonstrations")
-            ->check(share())
-            ->capture_default_str());
-}
-
-void add_loss_flags(CLI::App& command, TrainSettings& settings) {
-  const auto group = [](CLI::Option* option) { option->group("Preference loss"); };
-  group(command
-            .add_option_function<std::string>(
-                "--loss",
-                [&settings](const std::string& name) {
-                  settings.loss = name == "kto" ? LossName::kto : LossName::dpo;
-                },
-                "dpo (default) or kto")
-            ->check(CLI::IsMember({"dpo", "kto"})));
-  group(command.add_option("--beta", settings.beta, "How strongly the loss holds to its reference")
-            ->check(above(0))
-            ->capture_default_str());
-  group(
-      command.add_option("--desirable-weight", settings.desirable_weight, "KTO's weight of good completions")
-          ->check(above(0))
-          ->capture_default_str());
-  group(
-      command
-          .add_option("--undesirable-weight", settings.undesirable_weight, "KTO's weight of bad completions")
-          ->check(above(0))
-          ->capture_default_str());
 }
 
 void add_data_flags(CLI::App& command, TrainSettings& settings) {
@@ -219,6 +110,10 @@ void add_run_flags(CLI::App& command, TrainSettings& settings) {
   command.add_flag(
       "--accept-other-machine", settings.run.checkpoint.accept_other_machine,
       "Resume on another machine or build or with other threads, though the last bits may differ");
+  command
+      .add_option("--cache-folder", settings.run.reference_cache,
+                  "Folder in which runs with --cache-reference find the same numbers again")
+      ->type_name("DIR");
   command.add_flag("--force", settings.force, "Replace the run in --out");
   add_threads_flag(command, settings.threads);
 }
@@ -274,7 +169,10 @@ void require_complete(const TrainSettings& settings) {
   if (settings.out.empty()) throw UsageError{"--out is required: the folder for what the run writes"};
   if (settings.resume && settings.force)
     throw UsageError{"--resume keeps a run and --force replaces it: choose one"};
+  if (!settings.run.reference_cache.empty() && !settings.recipe.cache_reference)
+    throw UsageError{"--cache-folder is for --cache-reference, which is not given"};
   (void)settings.the_budget();
+  check(settings.recipe);
 }
 
 }  // namespace
@@ -309,7 +207,7 @@ Command add_train(CLI::App& app) {
       ->type_name("FILE");
   add_data_flags(*command, settings);
   add_budget_flags(*command, settings);
-  add_loss_flags(*command, settings);
+  add_recipe_flags(*command, settings.recipe);
   add_stage_flags(*command, settings);
   add_run_flags(*command, settings);
   return {command, [command, given](const Session& session) {
