@@ -1,9 +1,15 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "recipe.hpp"
 
+#include <algorithm>
 #include <array>
-#include <initializer_list>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "recipe_settings.hpp"
@@ -23,6 +29,40 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 8> trl_names
      {"simpo", "sim_po"},
      {"sft", "sft_term"}}};
 
+/// What the flags' rules ask of a loss. Collected once, so that the rules are plain code and no templates.
+struct LossFacts {
+  std::string_view name;
+  std::array<bool, std::tuple_size_v<decltype(loss_numbers)>> has_number;
+  bool on_pairs;
+  bool compares;
+  bool reads_log_ratios;
+  bool on_sums;          ///< with a reference
+  bool takes_modifiers;  ///< `Wpo` and a fine-tuning term
+};
+
+constexpr auto all_facts = std::apply(
+    [](const auto&... entry) {
+      const auto facts_of = []<class L, class Default>(const NamedLoss<L, Default>& loss) {
+        const auto has = []<class... Of>(const std::tuple<LossNumber<Of>...>&) {
+          return std::array{HasNumber<L, Of>...};
+        };
+        constexpr bool on_sums = BySum::holds<L> || Anchored::holds<L>;
+        return LossFacts{.name = loss.name,
+                         .has_number = has(loss_numbers),
+                         .on_pairs = std::same_as<typename L::Example, PreferencePair>,
+                         .compares = NeedsReference<L>,
+                         .reads_log_ratios = ReadsLogRatios<L>,
+                         .on_sums = on_sums,
+                         .takes_modifiers = on_sums || ByLength::holds<L> || WithoutReference::holds<L>};
+      };
+      return std::array{facts_of(entry)...};
+    },
+    losses);
+
+const LossFacts& facts_of(const RecipeSettings& settings) {
+  return *std::ranges::find(all_facts, loss_named(settings.loss), &LossFacts::name);
+}
+
 void require(bool holds, const std::string& otherwise) {
   if (!holds) throw UsageError{otherwise};
 }
@@ -31,16 +71,11 @@ void require(bool holds, const std::string& otherwise) {
 template <class Holds>
 std::string list_of(const Holds& holds) {
   std::string list;
-  const auto add = [&]<class Dynamic, class Default>(const NamedLoss<Dynamic, Default>& entry) {
-    if (holds(Dynamic{})) list.append(list.empty() ? "" : ", ").append(entry.name);
-  };
-  std::apply([&](const auto&... entry) { (add(entry), ...); }, losses);
+  for (const LossFacts& loss : all_facts) {
+    if (std::invoke(holds, loss)) list.append(list.empty() ? "" : ", ").append(loss.name);
+  }
   return list;
 }
-
-template <class L>
-constexpr bool takes_modifiers =
-    BySum::holds<L> || ByLength::holds<L> || Anchored::holds<L> || WithoutReference::holds<L>;
 
 /// Throws UsageError for a number out of its policy's range.
 template <class Policy>
@@ -50,38 +85,34 @@ void check_range(const std::string& flag, const Policy& policy) {
 }
 
 /// Every number that is given is one that the loss has.
-template <class L>
-void check_numbers(const RecipeSettings& settings, const std::string& loss) {
-  const auto check_number = [&]<class Of>(const LossNumber<Of>& number) {
-    if (HasNumber<L, Of> || !(settings.*number.given)) return;
-    throw UsageError{"--" + std::string{number.flag} + " is no number of --loss " + loss + ", but of " +
-                     list_of([]<class Other>(const Other&) { return HasNumber<Other, Of>; })};
+void check_numbers(const RecipeSettings& settings, const LossFacts& loss) {
+  std::size_t place = 0;
+  const auto check_number = [&](std::string_view flag, const std::optional<double>& given) {
+    const std::size_t number = place++;
+    require(!given || loss.has_number[number],
+            "--" + std::string{flag} + " is no number of --loss " + std::string{loss.name} + ", but of " +
+                list_of([&](const LossFacts& other) { return other.has_number[number]; }));
   };
-  std::apply([&](const auto&... number) { (check_number(number), ...); }, loss_numbers);
-  require(!settings.kto_baseline || loss == "kto",
-          "--kto-baseline is for --loss kto, and the loss is " + loss);
+  std::apply([&](const auto&... number) { (check_number(number.flag, settings.*number.given), ...); },
+             loss_numbers);
+  require(!settings.kto_baseline || loss.name == "kto",
+          "--kto-baseline is for --loss kto, and the loss is " + std::string{loss.name});
 }
 
-template <class L>
-void check_modifiers(const RecipeSettings& settings, const std::string& loss) {
-  const auto fits = [&](bool is_given, const std::string& flag, bool fitting, const std::string& needs,
-                        const std::string& list) {
-    require(!is_given || fitting,
-            flag + " does not fit --loss " + loss + ": it needs a loss " + needs + ", one of " + list);
+void check_modifiers(const RecipeSettings& settings, const LossFacts& loss) {
+  const auto fits = [&](bool is_given, const std::string& flag, bool LossFacts::* fact,
+                        const std::string& what) {
+    require(!is_given || loss.*fact, flag + " does not fit --loss " + std::string{loss.name} +
+                                         ": it needs a loss " + what + ", one of " + list_of(fact));
   };
-  fits(settings.divergence != "reverse_kl", "--divergence", ReadsLogRatios<L>, "that reads log-ratios alone",
-       list_of([]<class Other>(const Other&) { return ReadsLogRatios<Other>; }));
-  const std::string on_sums =
-      list_of([]<class Other>(const Other&) { return BySum::holds<Other> || Anchored::holds<Other>; });
-  for (const auto& [is_given, flag] : {std::pair{settings.ld_alpha.has_value(), "--ld-alpha"},
-                                       {settings.policy_ld_alpha.has_value(), "--policy-ld-alpha"}}) {
-    fits(is_given, flag, BySum::holds<L> || Anchored::holds<L>, "of sums that are not divided by length",
-         on_sums);
-  }
-  const std::string modified = list_of([]<class Other>(const Other&) { return takes_modifiers<Other>; });
-  fits(settings.wpo, "--wpo", takes_modifiers<L>, "of each pair for itself", modified);
-  fits(settings.sft_weight.has_value(), "--sft-weight", takes_modifiers<L>, "of each pair for itself",
-       modified);
+  fits(settings.divergence != "reverse_kl", "--divergence", &LossFacts::reads_log_ratios,
+       "that reads log-ratios alone");
+  const std::string on_sums = "of sums that are not divided by length, against a reference";
+  fits(settings.ld_alpha.has_value(), "--ld-alpha", &LossFacts::on_sums, on_sums);
+  fits(settings.policy_ld_alpha.has_value(), "--policy-ld-alpha", &LossFacts::on_sums, on_sums);
+  fits(settings.wpo, "--wpo", &LossFacts::takes_modifiers, "of each pair for itself");
+  fits(settings.sft_weight.has_value(), "--sft-weight", &LossFacts::takes_modifiers,
+       "of each pair for itself");
   require(
       !settings.divergence_alpha || settings.divergence == "alpha",
       "--divergence-alpha is the number of --divergence alpha, and the divergence is " + settings.divergence);
@@ -89,18 +120,16 @@ void check_modifiers(const RecipeSettings& settings, const std::string& loss) {
           "--ld-alpha and --policy-ld-alpha exclude each other: one formula of LD-DPO or the other");
 }
 
-/// `has_all` is whether the whole loss, modifiers and all, is compiled for every kind of reference.
-template <class L>
-void check_reference(const RecipeSettings& settings, const std::string& loss, bool has_all) {
-  const std::string reference = settings.reference.value_or(NeedsReference<L> ? "sft" : "none");
-  if (!NeedsReference<L>) {
-    require(reference == "none" && !settings.cache_reference,
-            "--loss " + loss + " compares with no reference: drop --reference and --cache-reference");
-  }
-  require(reference != "none" || !NeedsReference<L>,
-          "--loss " + loss +
+/// `has_all`: the whole loss, modifiers and all, is compiled for every kind of reference.
+void check_reference(const RecipeSettings& settings, const LossFacts& loss, bool has_all) {
+  const std::string name{loss.name};
+  const std::string reference = settings.reference.value_or(loss.compares ? "sft" : "none");
+  require(loss.compares || (reference == "none" && !settings.cache_reference),
+          "--loss " + name + " compares with no reference: drop --reference and --cache-reference");
+  require(!loss.compares || reference != "none",
+          "--loss " + name +
               " compares with a reference, so --reference is sft, base or moving; without one are " +
-              list_of([]<class Other>(const Other&) { return !NeedsReference<Other>; }));
+              list_of([](const LossFacts& other) { return !other.compares; }));
   const bool moves = reference == "moving";
   require(moves || (!settings.reference_weight && !settings.reference_every),
           "--reference-weight and --reference-every are for --reference moving, and it is " + reference);
@@ -108,9 +137,8 @@ void check_reference(const RecipeSettings& settings, const std::string& loss, bo
           "--cache-reference keeps what --reference moving would soon make wrong: cache sft or base");
   require(
       has_all || (reference != "base" && !settings.cache_reference),
-      "--reference base and --cache-reference are for kto and for the losses of one pair without --ld-alpha, "
-      "--policy-ld-alpha, --wpo and --sft-weight; the library has them for " +
-          loss + " too");
+      "--reference base and --cache-reference are for kto, and for losses on pairs but aot and aot_unpaired "
+      "without --ld-alpha, --policy-ld-alpha, --wpo and --sft-weight");
 }
 
 tithe::Json numbers_of(const RecipeSettings& settings) {
@@ -131,7 +159,7 @@ tithe::Json numbers_of(const RecipeSettings& settings) {
 }  // namespace
 
 std::string loss_list() {
-  return list_of([](const auto&) { return true; });
+  return list_of([](const LossFacts&) { return true; });
 }
 
 std::string loss_named(const std::string& name) {
@@ -148,9 +176,9 @@ std::string complaint_about_loss(const std::string& name) {
            "ipo_by_length (TRL's and LLaMA-Factory's, on means over tokens)";
   }
   const std::string ours = loss_named(name);
-  bool is_known = false;
-  std::apply([&](const auto&... entry) { is_known = ((entry.name == ours) || ...); }, losses);
-  return is_known ? "" : name + " is no loss; the losses are " + loss_list();
+  return std::ranges::find(all_facts, ours, &LossFacts::name) != all_facts.end()
+             ? ""
+             : name + " is no loss; the losses are " + loss_list();
 }
 
 ScheduleChoice schedule_of(const RecipeSettings& settings) {
@@ -176,28 +204,20 @@ SupervisedChoice supervised_of(const RecipeSettings& settings) {
 }
 
 void check(const RecipeSettings& settings) {
-  const std::string name = loss_named(settings.loss);
-  with_loss(settings, [&]<class L>(const L&) {
-    check_numbers<L>(settings, name);
-    check_modifiers<L>(settings, name);
-    bool has_all = false;
-    with_whole_loss(settings, [&]<class Whole>(const Whole&) { has_all = has_all_references<Whole>; });
-    check_reference<L>(settings, name, has_all);
-  });
+  const LossFacts& loss = facts_of(settings);
+  check_numbers(settings, loss);
+  check_modifiers(settings, loss);
   check_range("the schedule", schedule_of(settings));
   check_range("--sft-loss " + settings.sft_loss, supervised_of(settings));
   with_whole_loss(settings, [&]<class Whole>(const Whole& whole) {
-    check_range("--loss " + name, whole);
+    check_reference(settings, loss, has_all_references<Whole>);
+    check_range("--loss " + std::string{loss.name}, whole);
     with_reference<Whole>(settings,
                           [](const auto& strategy) { check_range("--reference moving", strategy); });
   });
 }
 
-bool needs_pairs(const RecipeSettings& settings) {
-  bool pairs = false;
-  with_loss(settings, [&]<class L>(const L&) { pairs = std::same_as<typename L::Example, PreferencePair>; });
-  return pairs;
-}
+bool needs_pairs(const RecipeSettings& settings) { return facts_of(settings).on_pairs; }
 
 tithe::Json to_json(const RecipeSettings& settings) {
   tithe::Json json = numbers_of(settings);
@@ -220,10 +240,9 @@ tithe::Json to_json(const RecipeSettings& settings) {
   add("policy_ld_alpha", settings.policy_ld_alpha);
   json["wpo"] = settings.wpo;
   add("sft_weight", settings.sft_weight);
-  with_loss(settings, [&]<class L>(const L&) {
-    json["reference"] = settings.reference.value_or(NeedsReference<L> ? "sft" : "none");
-    if (AnyKto::holds<L>) json["kto_baseline"] = settings.kto_baseline.value_or("mean_then_clamp");
-  });
+  json["reference"] = settings.reference.value_or(facts_of(settings).compares ? "sft" : "none");
+  if (loss_named(settings.loss) == "kto")
+    json["kto_baseline"] = settings.kto_baseline.value_or("mean_then_clamp");
   if (settings.reference == "moving") {
     json["reference_weight"] = settings.reference_weight.value_or(Moving<>{}.weight);
     json["reference_every"] = settings.reference_every.value_or(Moving<>{}.every);
