@@ -147,7 +147,7 @@ CATCH_TEST_CASE("tithe train: policies that do not go together are refused in th
       {{"--reference-every", "2"}, "are for --reference moving, and it is sft"},
       {{"--reference", "moving", "--reference-every", "1.5"}, "a whole number of steps"},
       {{"--reference", "moving", "--cache-reference"}, "would soon make wrong"},
-      {{"--wpo", "--reference", "base"}, "for the losses of one pair without --ld-alpha"},
+      {{"--wpo", "--reference", "base"}, "for losses on pairs but aot and aot_unpaired without"},
       {{"--cache-folder", "x"}, "--cache-folder is for --cache-reference"},
       {{"--sft-count", "3", "--sft-fraction", "0.5"}, "a share of the budget or a number"},
       {{"--sft-count", "2.5"}, "a whole number of demonstrations"},
