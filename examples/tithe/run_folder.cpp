@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
@@ -112,24 +113,24 @@ void RunFolder::append(const tithe::StepRecord& record, bool durable) {
   if (durable && ::fdatasync(metrics_file_) != 0) fail(metrics(), "sync", errno);
 }
 
-std::vector<tithe::StepRecord> RunFolder::steps(const tithe::Plan& plan) const {
+std::vector<tithe::StepRecord> RunFolder::steps() const {
   std::vector<tithe::StepRecord> records;
   std::ifstream file{metrics()};
   for (std::string line; std::getline(file, line);) {
     tithe::StepRecord record;
     const auto json = nlohmann::ordered_json::parse(line);
     for (const auto& [key, value] : json.items()) {
-      if (key == "stage") {
+      if (key == "slice") {
+        record.slice = value;
+      } else if (key == "stage") {
         record.stage = value;
       } else if (key == "step") {
         record.step = value;
       } else {
-        record.metrics.push_back({key, value});
+        // JSON has no number for what is not finite, and says null.
+        record.metrics.push_back(
+            {key, value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>()});
       }
-    }
-    // A share of the budget makes at most one slice of each stage.
-    for (std::size_t i = 0; i < plan.size(); ++i) {
-      if (tithe::name(plan[i].stage) == record.stage) record.slice = static_cast<std::int64_t>(i);
     }
     records.push_back(std::move(record));
   }

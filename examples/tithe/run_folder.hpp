@@ -49,7 +49,7 @@ class RunFolder {
   /// Appends a step. `durable`: a checkpoint that counts it may follow.
   void append(const tithe::StepRecord& record, bool durable);
   /// Every step of the run, also those before an interruption.
-  [[nodiscard]] std::vector<tithe::StepRecord> steps(const tithe::Plan& plan) const;
+  [[nodiscard]] std::vector<tithe::StepRecord> steps() const;
   /// Writes the record, which ends the run; its checkpoints are then of no more use.
   void finish(const tithe::RecordJson& record) const;
 

@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "run_text.hpp"
 
+#include <algorithm>
 #include <map>
 
 #include "progress.hpp"
@@ -79,8 +80,12 @@ std::string summary(const RunReport& report, const std::vector<tithe::StepRecord
 std::string place_text(const std::optional<SavedPlace>& place, const tithe::Plan& plan) {
   if (!place) return "the beginning";
   if (place->slice >= plan.size()) return "a run of other settings";  // which is refused in a moment
-  return "step " + std::to_string(place->step) + " of the " +
-         std::string{tithe::name(plan[place->slice].stage)} + " stage";
+  const tithe::Stage stage = plan[place->slice].stage;
+  const auto is_same = [&](const tithe::Slice& slice) { return slice.stage == stage; };
+  const auto turn = std::count_if(plan.begin(), plan.begin() + place->slice + 1, is_same);
+  const bool turns = std::count_if(plan.begin(), plan.end(), is_same) > 1;
+  return "step " + std::to_string(place->step) + " of the " + std::string{tithe::name(stage)} + " stage" +
+         (turns ? ", turn " + std::to_string(turn) : "");
 }
 
 }  // namespace program

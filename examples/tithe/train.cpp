@@ -51,8 +51,8 @@ Dataset read_training_data(const TrainSettings& settings, const tithe::Plan& pla
                      std::string{tithe::name(stage)} + " stage, but no file: give " + flag + ", or " +
                      otherwise};
   };
-  require(Stage::sft, !settings.demonstrations.empty(), "--demonstrations", "--sft-fraction 0");
-  require(Stage::preference, !settings.preferences.empty(), "--preferences", "--sft-fraction 1");
+  require(Stage::sft, !settings.demonstrations.empty(), "--demonstrations", "plan none (--sft-fraction 0)");
+  require(Stage::preference, !settings.preferences.empty(), "--preferences", "plan none (--sft-fraction 1)");
 
   Dataset data;
   if (labels(Stage::sft) > 0) {
@@ -237,8 +237,8 @@ int train(const TrainSettings& settings, const Session& session) {
                   place_text(folder.saved(), plan) + '.');
     return interrupted;
   }
-  const std::vector<tithe::StepRecord> steps = folder.steps(plan);
   tithe::save_pretrained(folder.model(), pretrained);
+  const std::vector<tithe::StepRecord> steps = folder.steps();
   tithe::RecordJson record = tithe::to_json(report, steps);
   record["held_out"]["left_out"] = tithe::left_out_json(report.left_out);
   record["settings"] = settings_json(settings, pretrained.positions());

@@ -129,8 +129,8 @@ consteval bool verify() {
                 "such as Dpo<>; put Wpo around it, and SftTerm beside it in Combined.");
   constexpr bool weights_fit = misuse != Misuse::weights_misfit;
   static_assert(weights_fit,
-                "Pipeline: Wpo weighs the loss of each pair, but the loss it wraps couples its rows. Wrap "
-                "one whose rows have losses of their own, such as Dpo<>.");
+                "Pipeline: Wpo weighs the loss of each pair, but the loss it wraps couples its rows, or is "
+                "weighed already. Wrap one whose rows have losses of their own, such as Dpo<>.");
   constexpr bool combined_has_parts = misuse != Misuse::parts_misfit;
   static_assert(combined_has_parts,
                 "Pipeline: Combined takes one or more parts, each a loss with its weight. Write "

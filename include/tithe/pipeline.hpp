@@ -25,6 +25,7 @@
 #include "tithe/model/concept.hpp"
 #include "tithe/model/pretrained.hpp"
 #include "tithe/train/identity.hpp"
+#include "tithe/train/mismatched.hpp"
 #include "tithe/train/objective.hpp"
 #include "tithe/train/progress.hpp"
 #include "tithe/train/run.hpp"
@@ -73,18 +74,19 @@ class PipelineTrainer {
   template <class Source>
     requires ExampleSource<Source, const M>
   RunReport fit(Source& source, const Budget& budget, const RunOptions& options = {}) {
+    options.validate();
     const Plan plan = policies_.schedule.plan(budget);
+    if constexpr (NeedsMismatched<Loss>) require_rows_to_mismatch(plan);
+    const HeldOut held_out = encode_held_out(options.held_out, encoding_, limits(options));
     Progress progress{options.checkpoint,
                       identity_of(policies_.name(), budget, plan, configuration_of(model_), options),
                       fingerprint(model_.weights().front().tensor.scalar_type())};
     Ledger ledger{budget, plan, progress.entries()};
     ledger.require_available(source);
-    if (options.on_plan) options.on_plan(ledger);
     RunReference<typename Policies::Reference, M> reference{policies_.reference, model_, plan, options,
                                                             progress};
-    progress.begin(model_.weights());
-
-    const HeldOut held_out = encode_held_out(options.held_out, encoding_, limits(options));
+    if (options.on_plan) options.on_plan(ledger);
+    progress.begin(model_.weights());  // all that can be refused has been: an earlier run may go now
     if (!progress.resumed()) progress.keep(evaluate_held_out(model_, held_out, evaluation(options)));
     std::vector<Estimate> rewards;  // of held-out verdicts, by the last slice's reference
     bool cancelled = false;
@@ -109,8 +111,7 @@ class PipelineTrainer {
     if (!cancelled && !held_out.empty()) {
       after = evaluate_held_out(model_, held_out, evaluation(options));
       std::ranges::move(rewards, std::back_inserter(after));
-      if (options.stop.stop_requested()) after.clear();
-      cancelled = options.stop.stop_requested();
+      if (cancelled = options.stop.stop_requested(); cancelled) after.clear();
     }
     RunReport report = report_of(std::move(ledger), progress, cancelled, options, std::move(after));
     report.left_out = held_out.left_out;

@@ -10,6 +10,7 @@
 
 #include "golden_modifiers.hpp"
 #include "test.hpp"
+#include "tithe/composition.hpp"
 #include "tithe/core/real.hpp"
 #include "tithe/loss/aot.hpp"
 #include "tithe/loss/aot_unpaired.hpp"
@@ -31,6 +32,8 @@
 #include "tithe/loss/sppo_hard.hpp"
 #include "tithe/loss/with_divergence.hpp"
 #include "tithe/loss/wpo.hpp"
+#include "tithe/reference/frozen_sft.hpp"
+#include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/testing/loss_laws.hpp"
 
 namespace {
@@ -79,31 +82,6 @@ Column losses(const L& loss) {
     return row_losses(loss, policy, reference);
   }
 }
-
-/// A loss on records that hold tails and collisions, which those of the laws do not.
-template <class L>
-struct WithStatistics {
-  using Example = PreferencePair;
-  static constexpr bool needs_reference = NeedsReference<L>;
-  L loss{};
-
-  template <class T>
-  static PairLogProbs<T> filled(PairLogProbs<T> sums) {
-    sums.chosen_tail = 0.25 * sums.chosen;
-    sums.rejected_tail = 0.25 * sums.rejected;
-    sums.chosen_collision = sums.rejected_collision = Column{-1400};
-    return sums;
-  }
-  template <class T, class... Reference>
-  T operator()(const PairLogProbs<T>& sums, const Reference&... other) const {
-    return loss(filled(sums), filled(other)...);
-  }
-  template <class T, class... Reference>
-  PairRewards<T> rewards(const PairLogProbs<T>& sums, const Reference&... other) const {
-    return loss.rewards(filled(sums), filled(other)...);
-  }
-  std::string name() const { return "WithStatistics"; }
-};
 
 // Divergences.
 
@@ -344,11 +322,18 @@ CATCH_TEST_CASE("numbers outside their range are named, however deep they stand"
   for (const double not_finite : {HUGE_VAL, -HUGE_VAL, std::nan("")}) {
     CATCH_CHECK(
         WithDivergence<Dpo<>, AlphaDivergence<dynamic>>{.divergence = {not_finite}}.broken_requirement() ==
-        "a finite a");
+        "an a in [-100, 100]");
     CATCH_CHECK(combine(Weighted{Dpo<>{}, not_finite}).broken_requirement() == "weights of 0 or more");
     CATCH_CHECK(LengthDesensitized<Dpo<>, dynamic>{.alpha = not_finite}.broken_requirement() ==
                 "an alpha in [0, 1]");
   }
+}
+
+CATCH_TEST_CASE("weights of 0 alone, and weights of weights, are refused") {
+  CATCH_CHECK(Combined<Weighted<Dpo<0.1>, 0>>{}.broken_requirement() == "a weight above 0");
+  CATCH_CHECK(Combined<Weighted<Dpo<0.1>, 0>, Weighted<SftTerm, 1>>{}.broken_requirement().empty());
+  CATCH_CHECK_FALSE(is_valid_v<SftFraction<0.1>, Wpo<Wpo<Dpo<0.1>>>, FrozenSft>);
+  CATCH_CHECK(is_valid_v<SftFraction<0.1>, Wpo<Dpo<0.1>>, FrozenSft>);
 }
 
 CATCH_TEST_CASE("modified losses keep the laws") {
@@ -357,11 +342,11 @@ CATCH_TEST_CASE("modified losses keep the laws") {
   CATCH_CHECK(loss_laws(WithDivergence<Dpo<0.1>, JensenShannon>{}, as_dpo).text() == "");
   CATCH_CHECK(loss_laws(WithDivergence<Dpo<0.1>, AlphaDivergence<0.5>>{}, as_dpo).text() == "");
   CATCH_CHECK(loss_laws(WithDivergence<Dpo<0.1>, AlphaDivergence<2>>{}, as_dpo).text() == "");
-  CATCH_CHECK(loss_laws(WithStatistics<LengthDesensitized<Dpo<0.1>, 0.5>>{}, as_dpo).text() == "");
-  CATCH_CHECK(loss_laws(WithStatistics<PolicyLengthDesensitized<Dpo<0.1>, 1>>{}, as_dpo).text() == "");
+  CATCH_CHECK(loss_laws(LengthDesensitized<Dpo<0.1>, 0.5>{}, as_dpo).text() == "");
+  CATCH_CHECK(loss_laws(PolicyLengthDesensitized<Dpo<0.1>, 0.5>{}, as_dpo).text() == "");
   // A weight rises with its completion's likelihood, so the weighted loss may too.
   const testing::LossExpectations weighted{.monotone = false, .reverses_on_swap = false};
-  CATCH_CHECK(loss_laws(WithStatistics<Wpo<Dpo<0.1>>>{}, weighted).text() == "");
+  CATCH_CHECK(loss_laws(Wpo<Dpo<0.1>>{}, weighted).text() == "");
   CATCH_CHECK(loss_laws(SftTerm{}).text() == "");
   CATCH_CHECK(loss_laws(Mpo{}).text() == "");
   CATCH_CHECK(loss_laws(Combined<Weighted<Dpo<0.1>, 0.5>, Weighted<Dpo<0.5>, 0.5>>{}, as_dpo).text() == "");

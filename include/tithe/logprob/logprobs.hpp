@@ -12,8 +12,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "tithe/core/error.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/logprob/head.hpp"
 
@@ -83,6 +85,12 @@ inline at::Tensor sum_by_completion(const at::Tensor& values, const PackedRows& 
 /// stand together.
 inline at::Tensor sum_past_shortest(const at::Tensor& values, const PackedRows& rows,
                                     std::size_t completions_per_row) {
+  if (completions_per_row == 0 || rows.completion_lengths.size() % completions_per_row != 0) {
+    throw ShapeError{{.who = "sum_past_shortest",
+                      .required = std::to_string(completions_per_row) + " completions in every row",
+                      .found = std::to_string(rows.completion_lengths.size()) + " in all",
+                      .fix = "Pack rows of as many completions each"}};
+  }
   std::vector<std::int64_t> past;
   std::int64_t token = 0;
   for (std::size_t first = 0; first < rows.completion_lengths.size(); first += completions_per_row) {

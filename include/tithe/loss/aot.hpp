@@ -17,7 +17,7 @@ namespace tithe {
 /// compared with the reference's gap of the same rank, so its loss is ln 2 where all of the policy model
 /// equals its reference.
 ///
-/// Elsewhere: "aot" in TRL (once "aot_pair"), ε its label_smoothing. TRL sorts what one device holds at a
+/// Elsewhere: "aot" in TRL, in old releases too, ε its label_smoothing. TRL sorts what one device holds at a
 /// time; here it is the step's whole batch, however it is split.
 template <Real Beta = 0.1, Real Epsilon = 0>
 struct Aot {

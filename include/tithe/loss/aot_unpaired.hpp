@@ -17,7 +17,7 @@ namespace tithe {
 /// Use it when chosen answers as a whole should be above rejected ones as a whole, whoever is whose partner;
 /// batches should be large. It is ln 2 where the policy model equals its reference.
 ///
-/// Elsewhere: "aot_unpaired" in TRL (once "aot"), ε its label_smoothing. TRL sorts what one device holds at a
+/// Elsewhere: "aot_unpaired" in TRL (once "aot_pair"), ε its label_smoothing. TRL sorts what one device holds at a
 /// time; here it is the step's whole batch, however it is split.
 template <Real Beta = 0.1, Real Epsilon = 0>
 struct AotUnpaired {

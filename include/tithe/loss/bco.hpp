@@ -12,8 +12,8 @@ namespace tithe {
 /// y and −log σ(−(βr − δ)) for an undesirable one, r = log π(y|x) − log ρ(y|x).
 ///
 /// Use it as Kto, where a log loss is wanted, which does not let go of answers that are far on the wrong side. The
-/// shift δ is the mean of βr over all completions of the run so far, this batch's with them: state of the run,
-/// which checkpoints carry. (The paper takes the mean of two exponential averages, one a verdict; TRL's BCO trainer
+/// shift δ is the mean of βr over all completions of the stage so far, this batch's with them: state of the stage,
+/// which checkpoints carry. (The paper takes the mean of two exponential averages, one a verdict; the BCO trainer that TRL had
 /// the running mean of all rows, as here. BcoPair, TRL's loss "bco_pair" of its DPO trainer, has no shift.)
 template <Real Beta = 0.1>
 struct Bco {

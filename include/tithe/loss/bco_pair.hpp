@@ -12,7 +12,7 @@ namespace tithe {
 /// π_w − log ρ_w, r = log π_l − log ρ_l.
 ///
 /// Use it when each answer should be judged alone, the chosen as good and the rejected as bad. Bco, for
-/// completions with a verdict, shifts both by a running mean of the rewards, as the paper does. It is 2 ln 2
+/// completions with a verdict, shifts both by a running mean of the rewards, as TRL's BCO trainer did. It is 2 ln 2
 /// where the policy model equals its reference.
 ///
 /// Elsewhere: "bco_pair" in TRL, which admits no other divergence here; its early releases shifted by the

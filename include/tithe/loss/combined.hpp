@@ -90,9 +90,10 @@ consteval std::size_t leading_part() {
 /// Σ_k w_k L_k, a weighted sum of losses on pairs:
 /// `Combined<Weighted<Dpo<0.1>, 0.8>, Weighted<BcoPair<0.1>, 0.2>, Weighted<SftTerm, 1>>`.
 ///
-/// Use it to hold what one loss lets go. The example is mixed preference optimisation (MPO, Wang et al. 2024,
-/// whose weights these are); `Combined<Weighted<Dpo<0.1>>, Weighted<SftTerm, 1>>` is RPO (Pang et al. 2024). TRL
-/// writes it as lists `loss_type` and `loss_weights`. The loss of a pair is the sum of its parts', so the mean
+/// Use it to hold what one loss lets go. The example is mixed preference optimisation as TRL has it (MPO, Wang
+/// et al. 2024, whose weights these are), as lists `loss_type` and `loss_weights`; `Combined<Weighted<Dpo<0.1>>,
+/// Weighted<SftTerm, 1>>` is RPO (Pang et al. 2024) in the same way: both papers divide each completion by its
+/// own length in the supervised term, SftTerm by the batch's mean. The loss of a pair is the sum of its parts', so the mean
 /// over pairs is the sum of the means. Each part keeps its own knobs, modifiers and coupling. Rewards are those
 /// of the first part that compares with a reference, or else of the first.
 ///
@@ -172,8 +173,13 @@ struct Combined {
     const auto look_at = [&](const auto& part) {
       if (broken.empty()) broken = part.broken_requirement();
     };
-    std::apply([&](const Parts&... part) { (look_at(part), ...); }, parts);
-    return broken;
+    const bool learns = std::apply(
+        [&](const Parts&... part) {
+          (look_at(part), ...);
+          return ((part.weight > 0) || ...);
+        },
+        parts);
+    return broken.empty() && !learns ? "a weight above 0" : broken;
   }
 
  private:

@@ -9,7 +9,7 @@
 ///
 /// A formula is a template over its number type and calls these without qualification, so that the same text
 /// works on `double` and `Column` (here) and on `at::Tensor` (found in namespace `at`, where all of them
-/// exist by these names): log_sigmoid, sigmoid, exp, expm1, log, abs, square, clamp_min, clamp_max, ne, chunk,
+/// exist by these names): log_sigmoid, sigmoid, exp, expm1, log, abs, square, clamp_min, clamp_max, ne, chunk, argsort, take,
 /// sum, mean, detach, besides + − * / with each other and with plain numbers.
 namespace tithe {
 

@@ -12,10 +12,10 @@ enum class Misfit : std::uint8_t {
   not_a_pair_loss,  ///< what is wrapped is no preference loss on pairs
   divergence,       ///< it does not read log-ratios alone
   length,           ///< it divides by length already
-  weights,          ///< its rows are coupled, so they have no losses of their own to weigh
-  state,            ///< it keeps a mean from batch to batch
-  parts,            ///< what is combined are not one or more losses with a weight
-  supervised,       ///< what is wrapped is no supervised loss, or trains on prompts already
+  weights,     ///< its rows are coupled, so they have no losses of their own to weigh; or weighed already
+  state,       ///< it keeps a mean from batch to batch
+  parts,       ///< what is combined are not one or more losses with a weight
+  supervised,  ///< what is wrapped is no supervised loss, or trains on prompts already
 };
 
 /// The misfit of a loss; none, for one that wraps no others.

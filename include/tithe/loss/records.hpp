@@ -97,7 +97,7 @@ struct LossRecords<LabeledCompletion> {
   using Rewards = T;
 };
 
-/// A mean over all rows of a run so far, for a loss that keeps one from batch to batch: its `State`. The
+/// A mean over all rows of a stage so far, for a loss that keeps one from batch to batch: its `State`. The
 /// trainer holds it, checkpoints carry it.
 struct RunningMean {
   double mean = 0;

@@ -23,7 +23,7 @@ struct Wpo {
   using Example = PreferencePair;
   static constexpr Misfit misfit = [] {
     if (misfit_of_wrapped<Loss>() != Misfit::none) return misfit_of_wrapped<Loss>();
-    return Coupled<Loss> ? Misfit::weights : Misfit::none;
+    return Coupled<Loss> || statistics_of<Loss>().collisions ? Misfit::weights : Misfit::none;
   }();
   static constexpr bool needs_reference = NeedsReference<Loss>;
   static constexpr bool divides_by_length = true;  // whatever the loss does: the weights do

@@ -25,7 +25,7 @@ using RecordJson = nlohmann::ordered_json;
 /// A step's figures under their names, at full precision, behind its `stage` and `step`: one line of
 /// metrics.jsonl.
 inline RecordJson to_json(const StepRecord& record) {
-  RecordJson json{{"stage", record.stage}, {"step", record.step}};
+  RecordJson json{{"slice", record.slice}, {"stage", record.stage}, {"step", record.step}};
   for (const Metric& metric : record.metrics) json[metric.name] = metric.value;
   return json;
 }

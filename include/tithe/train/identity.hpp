@@ -3,10 +3,14 @@
 
 #include <concepts>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 
 #include "tithe/budget/budget.hpp"
 #include "tithe/budget/plan.hpp"
+#include "tithe/core/content_hash.hpp"
+#include "tithe/core/sha256.hpp"
+#include "tithe/data/dataset.hpp"
 #include "tithe/model/concept.hpp"
 #include "tithe/model/config.hpp"
 #include "tithe/model/config_file.hpp"
@@ -70,6 +74,21 @@ nlohmann::json configuration_of(const M& model) {
   }
 }
 
+/// The digest of a dataset's contents, in their order.
+[[nodiscard]] inline Digest digest_of(const Dataset& data) {
+  Sha256 hash;
+  const auto take_in = [&](const auto& examples) {
+    for (const auto& example : examples) {
+      const Digest digest = content_hash(example);
+      hash.update(std::span{digest.bytes});
+    }
+  };
+  take_in(data.demonstrations);
+  take_in(data.preferences);
+  take_in(data.labeled);
+  return hash.finish();
+}
+
 /// The identity of a run: two runs with equal identities, fingerprints, weights and data give equal bits. `model` is its
 /// `configuration_of`.
 inline nlohmann::json identity_of(const std::string& pipeline, const Budget& budget, const Plan& plan,
@@ -84,6 +103,7 @@ inline nlohmann::json identity_of(const std::string& pipeline, const Budget& bud
           {"too_long", static_cast<int>(options.too_long)},
           {"keep_degenerate", options.keep_degenerate},
           {"head_workspace", options.head.workspace.value()},
+          {"held_out", digest_of(options.held_out).hex()},
           {"sft", to_json(options.sft)},
           {"preference", to_json(options.preference)}};
 }

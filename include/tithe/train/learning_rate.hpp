@@ -60,7 +60,8 @@ struct LearningRate {
  private:
   [[nodiscard]] static Steps steps_of(double length, Steps total) {
     const double steps = length < 1 ? length * static_cast<double>(total.value()) : length;
-    return Steps{static_cast<std::int64_t>(std::ceil(steps))};
+    constexpr double most = 1e15;  // more than any run has, and an integer still
+    return Steps{static_cast<std::int64_t>(std::ceil(std::min(steps, most)))};
   }
 };
 

@@ -8,6 +8,9 @@
 #include <span>
 #include <utility>
 
+#include "tithe/budget/plan.hpp"
+#include "tithe/core/error.hpp"
+#include "tithe/core/stage.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/data/batches.hpp"
 #include "tithe/data/row.hpp"
@@ -56,6 +59,17 @@ namespace tithe {
     }
   }
   return mismatched;
+}
+
+/// Throws BudgetError for a plan with a preference slice of one label: a row is never mismatched with itself.
+inline void require_rows_to_mismatch(const Plan& plan) {
+  for (const Slice& slice : plan) {
+    if (slice.stage == Stage::sft || slice.count != Examples{1}) continue;
+    throw BudgetError{{.who = "Pipeline",
+                       .required = "at least 2 labels in each preference slice, as the loss mismatches them",
+                       .found = "a slice of 1",
+                       .fix = "Plan more preferences, or fewer slices"}};
+  }
 }
 
 }  // namespace tithe

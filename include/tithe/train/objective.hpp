@@ -93,7 +93,14 @@ class PreferenceObjective {
     if constexpr (NeedsMismatched<Loss>) {
       const at::NoGradGuard no_grad;
       const MismatchedLogProbs<at::Tensor> mismatched = mismatched_logprobs(model, step, stop);
-      if (!stop.stop_requested()) facts.coupling = as_list(loss_.couple(mismatched));
+      if (stop.stop_requested()) return facts;
+      facts.coupling = as_list(loss_.couple(mismatched));
+      // One a row stands in the order of the batch by now.
+      std::vector<std::int64_t> places;
+      for (const Indices& pass : step.passes) places.insert(places.end(), pass.begin(), pass.end());
+      for (at::Tensor& each : facts.coupling) {
+        if (each.numel() > 1) each = each.index_select(0, at::tensor(places, at::kLong));
+      }
     } else if constexpr (looks_at_all_rows) {
       if (step.passes.size() == 1) return facts;
       const at::NoGradGuard no_grad;

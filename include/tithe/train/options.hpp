@@ -55,9 +55,13 @@ struct StageOptions {
             "a share of the steps below 1, or a number of steps", learning_rate.hold);
     require(learning_rate.final_ratio >= 0 && learning_rate.final_ratio <= 1, "learning_rate.final_ratio",
             "a share in [0, 1] of the peak", learning_rate.final_ratio);
-    require(epochs >= 1, "epochs", "at least 1 epoch", whole(epochs));
-    require(batch_size >= 1, "batch_size", "at least 1 row", whole(batch_size));
-    require(accumulate >= 1, "accumulate", "at least 1 pass", whole(accumulate));
+    // Their products are counted in 64 bits.
+    constexpr std::int64_t most = 1'000'000'000;
+    require(epochs >= 1 && epochs <= most, "epochs", "from 1 to 1,000,000,000 epochs", whole(epochs));
+    require(batch_size >= 1 && batch_size <= most, "batch_size", "from 1 to 1,000,000,000 rows",
+            whole(batch_size));
+    require(accumulate >= 1 && accumulate <= most, "accumulate", "from 1 to 1,000,000,000 passes",
+            whole(accumulate));
     require(max_tokens_per_pass >= Tokens{}, "max_tokens_per_pass", "a limit of at least 0",
             whole(max_tokens_per_pass.value()));
     require(std::isfinite(weight_decay) && weight_decay >= 0, "weight_decay", "a decay of at least 0",

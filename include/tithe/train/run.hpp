@@ -70,6 +70,12 @@ struct RunOptions {
   /// run is saved first where it has checkpoints. A source that samples has options with a stop of their own: give it
   /// this one too, and a draw that it cuts short is paid for by the run that goes on.
   std::stop_token stop{};
+
+  /// Throws OptionError, naming the option, for what is out of range in either stage.
+  void validate() const {
+    sft.validate();
+    preference.validate();
+  }
 };
 
 /// What a slice of the plan came to.
