@@ -184,6 +184,40 @@ CATCH_TEST_CASE("held-out verdicts are scored by the loss's rewards", "[pipeline
   CATCH_CHECK(run<Recipe>(small_decoder(), Budget::examples(16), options).after.size() == 2);
 }
 
+CATCH_TEST_CASE("what cannot be trained is said before a label is paid for or an earlier run removed",
+                "[pipeline]") {
+  RunOptions options = small_options();
+  options.checkpoint = {.folder = empty_folder("judged"), .every = Steps{1}, .resume = true};
+  run<Recipe>(small_decoder(), Budget::examples(16), options);
+  bool planned = false;
+  options.checkpoint.resume = false;
+  options.checkpoint.replace = true;
+  options.on_plan = [&](const Ledger&) { planned = true; };
+  const CheckpointStore store{options.checkpoint.folder};
+  const auto untouched = [&] { return !planned && store.exists(); };
+
+  RunOptions bad = options;
+  bad.preference.adam_beta1 = 1;  // of the last stage
+  CATCH_CHECK(
+      contains(thrown<OptionError>([&] { run<Recipe>(small_decoder(), Budget::examples(16), bad); }).what(),
+               "adam_beta1"));
+  CATCH_CHECK(untouched());
+  bad = options;
+  bad.held_out.add(
+      Demonstration{.prompt = TokenIds{1}, .completion = TokenIds{1'000'000}, .origin = {.id = "far"}});
+  CATCH_CHECK(contains(
+      thrown<DataError>([&] { run<Recipe>(small_decoder(), Budget::examples(16), bad); }).what(), "1000000"));
+  CATCH_CHECK(untouched());
+  using Verdicts = Pipeline<SftFraction<0.5>, Kto<0.1>, FrozenSft>;
+  CATCH_CHECK(contains(
+      thrown<BudgetError>([&] { run<Verdicts>(small_decoder(), Budget::examples(2), options); }).what(),
+      "at least 2 labels in each preference slice, as the loss mismatches them, but found a slice of 1"));
+  CATCH_CHECK(untouched());
+  CATCH_CHECK(run<Verdicts>(small_decoder(), Budget::examples(4), options).ledger.spent() == 4);  // the twin
+  CATCH_CHECK(planned);
+  std::filesystem::remove_all(options.checkpoint.folder);
+}
+
 CATCH_TEST_CASE("a run is cancelled at the next pass, in evaluation too, and goes on from there",
                 "[pipeline][resume]") {
   using Labelled = Pipeline<SftFraction<0.25>, Kto<>, FrozenSft>;
@@ -246,6 +280,11 @@ CATCH_TEST_CASE("a checkpoint of another run, or a damaged one, is refused", "[p
     RunOptions changed = options;
     changed.preference.learning_rate.peak = 1;
     refuse(changed, 16, "/preference/learning_rate");
+  }
+  CATCH_SECTION("other held-out data") {
+    RunOptions changed = options;
+    changed.held_out = small_dataset(2, 2);
+    refuse(changed, 16, "/held_out");
   }
   CATCH_SECTION("a model of the same shapes with other positions") {
     DecoderConfig config = small_decoder().config();

@@ -72,6 +72,30 @@ struct ByLogits {
 };
 static_assert(LanguageModel<ByLogits>);
 
+/// Kto with a baseline of each row's own: what couples has one number a row, of mismatched completions.
+struct OwnBaseline {
+  using Example = LabeledCompletion;
+  static constexpr bool needs_reference = true;
+  static constexpr bool needs_mismatched = true;
+  Kto<0.1> kto{};
+
+  template <class T>
+  T couple(const MismatchedLogProbs<T>& mismatched) const {
+    return mismatched.policy - mismatched.reference +
+           0.1 * mismatched.policy;  // differs from row to row at once
+  }
+  template <class T>
+  T operator()(const LabeledLogProbs<T>& policy, const LabeledLogProbs<T>& reference,
+               const T& baseline) const {
+    return kto(policy, reference, baseline);
+  }
+  template <class T>
+  T rewards(const LabeledLogProbs<T>& policy, const LabeledLogProbs<T>& reference) const {
+    return kto.rewards(policy, reference);
+  }
+  std::string name() const { return "OwnBaseline"; }
+};
+
 /// However a batch is cut, the result is that of one pass; in float64, where only the order of sums differs.
 template <class MakeObjective>
 void check_cuts(MakeObjective make) {
@@ -193,6 +217,7 @@ CATCH_TEST_CASE("supervised and verdict losses do not see how a batch is cut", "
   }
   CATCH_SECTION("Bco, which keeps a state") { check_cuts(verdicts(Bco<>{})); }
   CATCH_SECTION("ApoZeroUnpaired") { check_cuts(verdicts(ApoZeroUnpaired<>{})); }
+  CATCH_SECTION("a mismatched coupling of each row's own") { check_cuts(verdicts(OwnBaseline{})); }
   CATCH_SECTION("Kto as HALOs") { check_cuts(verdicts(Kto<0.1, 1, 1, NonZeroMeanThenClamp>{})); }
   CATCH_SECTION("Kto as NeMo-Aligner on three ranks") {
     check_cuts(verdicts(Kto<0.1, 1, 1, ClampThenMean<3>>{}));
