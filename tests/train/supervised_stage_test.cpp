@@ -276,3 +276,13 @@ CATCH_TEST_CASE("a run's second step knows the rewards of the first", "[train]")
   CATCH_CHECK(mean(bco(columns(model, 4), columns(reference, 4), alone))[0] !=
               Approx(second_loss).epsilon(1e-6));
 }
+
+CATCH_TEST_CASE("the reference is asked once a row, also where all rows are looked at first", "[train]") {
+  int passes = 0;
+  const Watched reference{small_decoder().frozen_copy(), [&] { ++passes; }};
+  StageOptions options;
+  options.batch_size = 2;
+  options.accumulate = 3;  // a step of six rows in three passes
+  train_stage(small_decoder(), PreferenceObjective{Bco<>{}, reference}, small_rows(6, 1), options);
+  CATCH_CHECK(passes == 3);
+}

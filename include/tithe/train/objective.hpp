@@ -83,6 +83,8 @@ class PreferenceObjective {
     double rows = 0;
     std::vector<at::Tensor> coupling;  ///< each of one number, or of one a row in the order of the passes
     RunningMean running{};             ///< with this batch taken in
+    std::vector<LogProbsOf<Loss, at::Tensor>>
+        references{};  ///< of each pass, where all were looked at already
   };
 
   /// What couples the rows of several passes is computed first, without gradients; a single pass couples its own.
@@ -104,8 +106,10 @@ class PreferenceObjective {
     } else if constexpr (looks_at_all_rows) {
       if (step.passes.size() == 1) return facts;
       const at::NoGradGuard no_grad;
-      const auto [policy, reference] = all_logprobs(model, step, stop);
-      if (!stop.stop_requested()) couple(facts, policy, reference, step);
+      std::vector<LogProbs> policies;
+      std::tie(policies, facts.references) = all_logprobs(model, step, stop);
+      if (stop.stop_requested()) return facts;
+      couple(facts, detail::joined(policies), detail::joined(facts.references), step);
     }
     return facts;
   }
@@ -115,7 +119,8 @@ class PreferenceObjective {
                                 const Whole& whole) const {
     const PackedRows rows = pack(step.rows_of(pass));
     const LogProbs policy = policy_records(model, rows, step, pass);
-    const LogProbs reference = reference_records(rows, step, pass);
+    const LogProbs reference =
+        whole.references.empty() ? reference_records(rows, step, pass) : whole.references[pass];
     Whole facts = part_of(whole, step, pass);
     if constexpr (looks_at_all_rows) {
       if (step.passes.size() == 1) {
@@ -200,8 +205,8 @@ class PreferenceObjective {
 
   /// The whole batch, pass after pass.
   template <LanguageModel M>
-  [[nodiscard]] std::pair<LogProbs, LogProbs> all_logprobs(const M& model, const StepBatch& step,
-                                                           const std::stop_token& stop) const {
+  [[nodiscard]] std::pair<std::vector<LogProbs>, std::vector<LogProbs>> all_logprobs(
+      const M& model, const StepBatch& step, const std::stop_token& stop) const {
     std::vector<LogProbs> policy, reference;
     for (std::size_t pass = 0; pass < step.passes.size(); ++pass) {
       if (stop.stop_requested()) return {};
@@ -209,7 +214,7 @@ class PreferenceObjective {
       policy.push_back(policy_records(model, rows, step, pass));
       if constexpr (NeedsReference<Loss>) reference.push_back(reference_records(rows, step, pass));
     }
-    return {detail::joined(policy), detail::joined(reference)};
+    return {std::move(policy), std::move(reference)};
   }
 
   template <LanguageModel M>
