@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -12,6 +13,26 @@
 
 /// The shape of a decoder.
 namespace tithe {
+
+/// The families whose checkpoints are read and written: what config.json calls `model_type`.
+enum class ModelFamily : std::uint8_t {
+  llama,
+  mistral,
+  qwen2,
+  qwen3
+};
+
+/// Llama 3's scaling of rotary positions: wavelengths longer than original_max_position_embeddings / low_freq_factor
+/// are stretched by `factor`, those shorter than … / high_freq_factor are left, those between are blended.
+struct RopeScaling {
+  double factor = 8;
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  /// Positions that the model was made for before it was stretched.
+  std::int64_t original_max_position_embeddings = 8192;
+
+  friend bool operator==(const RopeScaling&, const RopeScaling&) = default;
+};
 
 /// What a decoder is made of, in the names of Hugging Face's config.json. Sizes have no defaults: see
 /// `validate`.
@@ -32,6 +53,15 @@ struct DecoderConfig {
   double rms_norm_eps = 1e-5;
   /// Base of the rotary positions' wavelengths.
   double rope_theta = 10'000;
+  /// How long wavelengths are stretched, if they are.
+  std::optional<RopeScaling> rope_scaling{};
+  /// Each head's queries and keys are normalised before they are turned (Qwen3).
+  bool qk_norm = false;
+  /// Tokens that attention looks back on, its own included; 0 for all. No row may be longer, so that the window never
+  /// matters: see `positions`.
+  std::int64_t sliding_window = 0;
+  /// What the files of the model call it.
+  ModelFamily family = ModelFamily::llama;
   /// The head is the token embeddings.
   bool tie_word_embeddings = false;
   /// Biases on the projections to queries, keys and values (Qwen2 has them, Llama has not).
@@ -40,6 +70,11 @@ struct DecoderConfig {
   std::int64_t bos_token_id = -1;
   /// The tokens that end an answer, any of them; the first is the one that training appends.
   TokenIds eos_token_ids{};
+
+  /// The longest row: the positions that the model was made for, or its attention's window where that is shorter.
+  [[nodiscard]] std::int64_t positions() const {
+    return sliding_window > 0 ? std::min(sliding_window, max_position_embeddings) : max_position_embeddings;
+  }
 
   /// Throws OptionError, naming the field, for a size that is missing or that does not fit the others.
   void validate() const;
@@ -92,6 +127,25 @@ inline std::optional<ConfigProblem> problem_of(const DecoderConfig& config) {
   }
   if (!(config.rope_theta > 0 && std::isfinite(config.rope_theta))) {
     return ConfigProblem{"rope_theta", "a positive number", std::to_string(config.rope_theta)};
+  }
+  if (config.sliding_window < 0) {
+    return ConfigProblem{"sliding_window", "a window of at least 1, or 0 for none",
+                         std::to_string(config.sliding_window)};
+  }
+  if (const std::optional<RopeScaling>& rope = config.rope_scaling) {
+    if (!(rope->factor >= 1 && std::isfinite(rope->factor))) {
+      return ConfigProblem{"rope_scaling.factor", "a number of at least 1", std::to_string(rope->factor)};
+    }
+    if (!(rope->low_freq_factor > 0 && rope->high_freq_factor > rope->low_freq_factor &&
+          std::isfinite(rope->high_freq_factor))) {
+      return ConfigProblem{"rope_scaling.high_freq_factor", "more than low_freq_factor, which is above 0",
+                           std::to_string(rope->high_freq_factor)};
+    }
+    if (rope->original_max_position_embeddings < 1 || rope->original_max_position_embeddings > wide) {
+      return ConfigProblem{"rope_scaling.original_max_position_embeddings",
+                           "a size from 1 to " + std::to_string(wide),
+                           std::to_string(rope->original_max_position_embeddings)};
+    }
   }
   if (config.bos_token_id >= config.vocab_size) {
     return ConfigProblem{"bos_token_id", "an id under vocab_size", std::to_string(config.bos_token_id)};
