@@ -116,20 +116,20 @@ CATCH_TEST_CASE("gated_mlp equals its operators, with all gradients") {
       const at::Tensor wide = at::linear(at::rms_norm(x, {d}, weight, 1e-5), up);
       return x + at::linear(at::silu(wide.narrow(1, 0, n)) * wide.narrow(1, n, n), down);
     };
-    check_equal(outcome([&] { return gated_mlp(x, {weight, 1e-5}, up, down); }, {x, weight, up, down}),
+    check_equal(outcome([&] { return gated_mlp(x, {weight, 1e-5}, {up}, {down}); }, {x, weight, up, down}),
                 outcome(by_operators, {x, weight, up, down}));
   }
   const at::Tensor x = random_tensor({3, 4}, 3).requires_grad_(),
                    weight = random_tensor({4}, 4).requires_grad_();
   const at::Tensor up = random_tensor({10, 4}, 5).requires_grad_(),
                    down = random_tensor({4, 5}, 6).requires_grad_();
-  check_differences([&] { return gated_mlp(x, {weight, 1e-5}, up, down); }, {x, weight, up, down});
+  check_differences([&] { return gated_mlp(x, {weight, 1e-5}, {up}, {down}); }, {x, weight, up, down});
 }
 
 CATCH_TEST_CASE("gated_mlp gives frozen weights no gradient") {
   const at::Tensor x = random_tensor({3, 4}, 3).requires_grad_(), weight = random_tensor({4}, 4);
   const at::Tensor up = random_tensor({10, 4}, 5), down = random_tensor({4, 5}, 6);
-  gated_mlp(x, {weight, 1e-5}, up, down).sum().backward();
+  gated_mlp(x, {weight, 1e-5}, {up}, {down}).sum().backward();
   CATCH_CHECK(x.grad().defined());
   for (const at::Tensor& frozen : {weight, up, down}) CATCH_CHECK_FALSE(frozen.grad().defined());
 }
@@ -163,7 +163,7 @@ CATCH_TEST_CASE("a second backward pass through a kept graph gives the same grad
                    down = random_tensor({8, 5}, 4).requires_grad_();
   const at::Tensor projection = random_tensor({16, 8}, 5).requires_grad_(), angles = random_tensor({6, 2}, 6);
   const Norm norm{weight, 1e-5};
-  const auto [q, k, v] = attention_inputs(gated_mlp(x, norm, up, down), norm, projection, std::nullopt,
+  const auto [q, k, v] = attention_inputs(gated_mlp(x, norm, {up}, {down}), norm, {projection}, {},
                                           {angles.cos(), angles.sin()}, {2, 1});
   const at::Tensor sum = (at::cat({q, k, v}, 1) * random_tensor({6, 4, 4}, 7)).sum();
   const NamedTensors leaves{
@@ -188,16 +188,18 @@ CATCH_TEST_CASE("a layer's parts refuse weights that do not fit") {
                        "rms_norm needs the norm's weight of sizes [8], but found [7]"));
   CATCH_CHECK(contains(refusal([&] { rms_norm(x[0], norm); }), "rms_norm needs hidden states"));
 
-  CATCH_CHECK(gated_mlp(x, norm, up, down).size(1) == 8);
-  CATCH_CHECK(contains(refusal([&] { gated_mlp(x, norm, up.narrow(0, 0, 11), down); }),
+  CATCH_CHECK(gated_mlp(x, norm, {up}, {down}).size(1) == 8);
+  CATCH_CHECK(contains(refusal([&] { gated_mlp(x, norm, {up.narrow(0, 0, 11)}, {down}); }),
                        "gated_mlp needs the projection up of sizes [12, 8], but found [11, 8]"));
-  CATCH_CHECK(contains(refusal([&] { gated_mlp(x, norm, up, down.narrow(0, 0, 7)); }),
+  CATCH_CHECK(contains(refusal([&] { gated_mlp(x, norm, {up}, {down.narrow(0, 0, 7)}); }),
                        "gated_mlp needs the projection down of sizes [8, 6], but found [7, 6]"));
-  CATCH_CHECK(
-      contains(refusal([&] { gated_mlp(x, short_norm, up, down); }), "gated_mlp needs the norm's weight"));
+  CATCH_CHECK(contains(refusal([&] { gated_mlp(x, short_norm, {up}, {down}); }),
+                       "gated_mlp needs the norm's weight"));
 
   const auto inputs = [&](const at::Tensor& p, const at::Tensor& b, const at::Tensor& c,
-                          const at::Tensor& s) { return attention_inputs(x, norm, p, b, {c, s}, counts); };
+                          const at::Tensor& s) {
+    return attention_inputs(x, norm, {p, b}, {}, {c, s}, counts);
+  };
   CATCH_CHECK(inputs(projection, bias, cosine, sine).q.size(1) == 2);
   CATCH_CHECK(contains(refusal([&] { inputs(projection.narrow(0, 0, 15), bias, cosine, sine); }),
                        "attention_inputs needs the projection of sizes [16, 8], but found [15, 8]"));
@@ -215,7 +217,7 @@ CATCH_TEST_CASE("a bias that no plain loop can sweep takes ATen's way") {
   const at::Tensor cosine = random_tensor({5, 2}, 6), sine = random_tensor({5, 2}, 7);
   const Norm norm{random_tensor({8}, 8), 1e-5};
   const auto by = [&](const at::Tensor& b) {
-    const auto [q, k, v] = attention_inputs(x, norm, projection, b, {cosine, sine}, {2, 1});
+    const auto [q, k, v] = attention_inputs(x, norm, {projection, b}, {}, {cosine, sine}, {2, 1});
     return at::cat({q, k, v}, 1);
   };
   CATCH_CHECK_FALSE(detail::is_sweepable(x, bias));
@@ -236,7 +238,8 @@ CATCH_TEST_CASE("attention_inputs projects, and turns queries and keys but not v
       const at::Tensor angles = random_tensor({rows, d / 2}, 7);
       const Rotary rotary{angles.cos(), angles.sin()};
       const auto parts = [&] {
-        return attention_inputs(x, {weight, 1e-5}, projection, bias, rotary, {heads, kv_heads});
+        return attention_inputs(x, {weight, 1e-5}, {projection, bias.value_or(at::Tensor{})}, {}, rotary,
+                                {heads, kv_heads});
       };
       const auto whole = [&] {
         const auto [q, k, v] = parts();
@@ -274,11 +277,11 @@ CATCH_TEST_CASE("what no plain loop can sweep goes by ATen's operators") {
   const Norm exact{weight, 1e-5}, rough{low(weight), 1e-5};
   // Bfloat16 rounds at 2⁻⁸ relative, and values here are below 10.
   CATCH_CHECK(gap(rms_norm(low(x), rough).to(at::kDouble), rms_norm(x, exact)) < 0.1);
-  CATCH_CHECK(
-      gap(gated_mlp(low(x), rough, low(up), low(down)).to(at::kDouble), gated_mlp(x, exact, up, down)) < 0.1);
-  const auto a = attention_inputs(x, exact, projection, std::nullopt, {angles.cos(), angles.sin()}, {2, 1});
-  const auto b = attention_inputs(low(x), rough, low(projection), std::nullopt,
-                                  {low(angles.cos()), low(angles.sin())}, {2, 1});
+  CATCH_CHECK(gap(gated_mlp(low(x), rough, {low(up)}, {low(down)}).to(at::kDouble),
+                  gated_mlp(x, exact, {up}, {down})) < 0.1);
+  const auto a = attention_inputs(x, exact, {projection}, {}, {angles.cos(), angles.sin()}, {2, 1});
+  const auto b =
+      attention_inputs(low(x), rough, {low(projection)}, {}, {low(angles.cos()), low(angles.sin())}, {2, 1});
   for (const auto& [left, right] : {std::pair{a.q, b.q}, {a.k, b.k}, {a.v, b.v}}) {
     CATCH_CHECK(gap(left, right.to(at::kDouble)) < 0.1);
   }

@@ -2,18 +2,18 @@
 #pragma once
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/arange.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/pow.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,49 +21,42 @@
 
 #include "tithe/core/random.hpp"
 #include "tithe/data/pack.hpp"
+#include "tithe/model/adapter.hpp"
 #include "tithe/model/attention.hpp"
 #include "tithe/model/concept.hpp"
 #include "tithe/model/config.hpp"
 #include "tithe/model/functions.hpp"
+#include "tithe/model/initialization.hpp"
+#include "tithe/model/layer.hpp"
+#include "tithe/model/lora.hpp"
+#include "tithe/model/recompute.hpp"
+#include "tithe/model/rotary.hpp"
 
 /// The one decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU. Llama and its kin, and the miniature,
 /// are settings of it.
 namespace tithe {
 
-/// Standard deviations of a model that is trained from nothing. Biases start at 0 and norms at 1.
-struct Initialization {
-  /// Matrices: this over √fan_in.
-  double matrix_gain = 0.7;
-  /// The token embeddings, and an untied head.
-  double embedding = 0.02;
-  /// The weight of the last norm.
-  double final_norm = 1.0;
-};
-
-/// A Llama-style language model on packed rows. A handle: copies share their weights.
+/// A Llama-style language model on packed rows, whose weights are trained or, with an adapter, frozen under it. A handle:
+/// copies share their weights and their adapter.
 class Decoder {
  public:
   /// Random weights from a seed.
   static Decoder initialize(const DecoderConfig& config, const Initialization& scales, Seed seed,
                             at::ScalarType dtype = at::kFloat) {
     at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed.value);
-    const auto matrix = [&](std::int64_t out, std::int64_t in, double deviation) {
-      return at::randn({out, in}, generator, at::TensorOptions{}.dtype(dtype)).mul_(deviation);
+    const auto fill = [&](const at::Tensor& weight, double deviation) {
+      weight.copy_(at::randn(weight.sizes(), generator, weight.options()).mul_(deviation));
     };
-    const auto project = [&](std::int64_t out, std::int64_t in) {
-      return matrix(out, in, scales.matrix_gain / std::sqrt(static_cast<double>(in)));
+    const auto project = [&](const Linear& map) {
+      fill(map.weight, scales.matrix_gain / std::sqrt(static_cast<double>(map.weight.size(1))));
     };
     Decoder model = empty(config, dtype);
-    model.embedding_.copy_(matrix(config.vocab_size, config.hidden_size, scales.embedding));
-    for (Layer& layer : model.layers_) {
-      layer.qkv.copy_(project(layer.qkv.size(0), layer.qkv.size(1)));
-      layer.o.copy_(project(layer.o.size(0), layer.o.size(1)));
-      layer.gate_up.copy_(project(layer.gate_up.size(0), layer.gate_up.size(1)));
-      layer.down.copy_(project(layer.down.size(0), layer.down.size(1)));
+    fill(model.embedding_, scales.embedding);
+    for (const Layer& layer : model.layers_) {
+      for (const Linear* map : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) project(*map);
     }
     model.final_norm_.fill_(scales.final_norm);
-    if (model.head_.defined())
-      model.head_.copy_(matrix(config.vocab_size, config.hidden_size, scales.embedding));
+    if (model.head_.defined()) fill(model.head_, scales.embedding);
     return model.train_all();
   }
 
@@ -71,24 +64,15 @@ class Decoder {
   static Decoder empty(const DecoderConfig& config, at::ScalarType dtype = at::kFloat) {
     config.validate();
     const auto options = at::TensorOptions{}.dtype(dtype);
-    const auto zeros = [&](at::IntArrayRef shape) { return at::full(shape, 0.0, options); };
-    const auto ones = [&](std::int64_t size) { return at::full({size}, 1.0, options); };
     Decoder model{config};
-    const std::int64_t d = config.hidden_size;
-    const std::int64_t qkv = (config.num_attention_heads + 2 * config.num_key_value_heads) * config.head_dim;
-    model.embedding_ = zeros({config.vocab_size, d});
+    model.embedding_ = at::zeros({config.vocab_size, config.hidden_size}, options);
     for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
-      model.layers_.push_back({.input_norm = ones(d),
-                               .qkv = zeros({qkv, d}),
-                               .qkv_bias = config.qkv_bias ? zeros({qkv}) : at::Tensor{},
-                               .o = zeros({d, config.num_attention_heads * config.head_dim}),
-                               .mlp_norm = ones(d),
-                               .gate_up = zeros({2 * config.intermediate_size, d}),
-                               .down = zeros({d, config.intermediate_size})});
+      model.layers_.push_back(Layer::empty(config, options));
     }
-    model.final_norm_ = ones(d);
-    if (!config.tie_word_embeddings) model.head_ = zeros({config.vocab_size, d});
-    model.frequencies_ = rotary_frequencies(config);
+    model.final_norm_ = at::ones({config.hidden_size}, options);
+    if (!config.tie_word_embeddings) {
+      model.head_ = at::zeros({config.vocab_size, config.hidden_size}, options);
+    }
     return model;
   }
 
@@ -96,12 +80,10 @@ class Decoder {
   [[nodiscard]] at::ScalarType dtype() const { return embedding_.scalar_type(); }
 
   /// Hidden states after the last norm, [fed_tokens, hidden_size].
-  [[nodiscard]] at::Tensor hidden(const PackedRows& rows) const {
-    return forward(rows.tokens, rows.positions, AttentionPlan{rows, dtype()});
-  }
+  [[nodiscard]] at::Tensor hidden(const PackedRows& rows) const { return packed_forward(rows, {}); }
   /// The same of the tokens that predict one, [predicted_tokens, hidden_size]; the last layer leaves the others out.
   [[nodiscard]] at::Tensor predicting_hidden(const PackedRows& rows) const {
-    return forward(rows.tokens, rows.positions, AttentionPlan{rows, dtype()}, rows.predecessors);
+    return packed_forward(rows, rows.predecessors);
   }
   /// The head's weight, [vocab_size, hidden_size]; the embeddings where the two are tied.
   [[nodiscard]] const at::Tensor& head() const { return head_.defined() ? head_ : embedding_; }
@@ -110,42 +92,26 @@ class Decoder {
   /// gives [T, heads · head_dim]. Packed rows attend by an AttentionPlan, generation by a cache of keys and values.
   /// Where only some tokens' states are wanted, `wanted` holds their places.
   template <class Attend>
-  [[nodiscard]] at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, Attend&& attend,
-                                   const at::Tensor& wanted = {}) const {
-    const Rotary rotary = rotate_by(positions);
-    const HeadCounts counts{config_.num_attention_heads, config_.num_key_value_heads};
+  [[nodiscard]] at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions,
+                                   const Attend& attend, const at::Tensor& wanted = {}) const {
+    const Rotary rotary = rotary_of(positions, frequencies_, dtype());
     at::Tensor x = at::embedding(embedding_, tokens);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const Layer& layer = layers_[i];
-      const auto [q, k, v] =
-          attention_inputs(x, norm(layer.input_norm), layer.qkv, layer.bias(), rotary, counts);
-      at::Tensor seen = attend(static_cast<std::int64_t>(i), q, k, v);
-      if (wanted.defined() &&
-          i + 1 == layers_.size()) {  // behind the last attention, tokens are on their own
-        seen = seen.index_select(0, wanted);
-        x = x.index_select(0, wanted);
-      }
-      x = at::addmm(x, seen, layer.o.t());
-      x = gated_mlp(x, norm(layer.mlp_norm), layer.gate_up, layer.down);
+      const at::Tensor& kept = i + 1 == layers_.size() ? wanted : at::Tensor{};
+      x = through_layer(i, std::move(x), rotary, attend, kept);
     }
     return rms_norm(x, norm(final_norm_));
   }
 
-  /// The leaves that are trained. Projections that read the same input are one leaf.
+  /// The leaves that are trained: all of them, or those of the adapter. Projections that read the same input are one leaf.
   [[nodiscard]] NamedTensors parameters() const {
     NamedTensors leaves{{"embed_tokens", embedding_}};
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const Layer& layer = layers_[i];
-      const std::string prefix = "layers." + std::to_string(i) + '.';
-      for (const auto& [name, tensor] : {std::pair{"input_norm", &layer.input_norm},
-                                         {"qkv", &layer.qkv},
-                                         {"qkv_bias", &layer.qkv_bias},
-                                         {"o", &layer.o},
-                                         {"mlp_norm", &layer.mlp_norm},
-                                         {"gate_up", &layer.gate_up},
-                                         {"down", &layer.down}}) {
-        if (tensor->defined()) leaves.push_back({prefix + name, *tensor});
-      }
+      const auto add = [&](const std::string& name, const at::Tensor& leaf) {
+        leaves.push_back({"layers." + std::to_string(i) + '.' + name, leaf});
+      };
+      Layer::for_each_weight(layers_[i], add);
+      Layer::for_each_adapter_leaf(layers_[i], add);
     }
     leaves.push_back({"norm", final_norm_});
     if (head_.defined()) leaves.push_back({"lm_head", head_});
@@ -153,34 +119,88 @@ class Decoder {
     return leaves;
   }
 
-  /// Every weight by its Hugging Face name, detached, as views of the model's own storage.
+  /// Every weight by its Hugging Face name, and those of the adapter by PEFT's, detached, as views of the model's own
+  /// storage.
   [[nodiscard]] NamedTensors weights() const {
-    const std::int64_t q = config_.num_attention_heads * config_.head_dim;
-    const std::int64_t kv = config_.num_key_value_heads * config_.head_dim;
-    const std::int64_t mlp = config_.intermediate_size;
     NamedTensors all{{"model.embed_tokens.weight", embedding_.detach()}};
+    const std::array<LayerModule, 7> modules = layer_modules(config_);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const Layer& layer = layers_[i];
-      const std::string prefix = "model.layers." + std::to_string(i) + '.';
-      const auto add = [&](const char* name, const at::Tensor& tensor) {
-        all.push_back({prefix + name, tensor.detach()});
-      };
-      add("input_layernorm.weight", layer.input_norm);
-      for (const auto& [kind, whole] : {std::pair{"weight", &layer.qkv}, {"bias", &layer.qkv_bias}}) {
-        if (!whole->defined()) continue;
-        add((std::string{"self_attn.q_proj."} + kind).c_str(), whole->narrow(0, 0, q));
-        add((std::string{"self_attn.k_proj."} + kind).c_str(), whole->narrow(0, q, kv));
-        add((std::string{"self_attn.v_proj."} + kind).c_str(), whole->narrow(0, q + kv, kv));
-      }
-      add("self_attn.o_proj.weight", layer.o);
-      add("post_attention_layernorm.weight", layer.mlp_norm);
-      add("mlp.gate_proj.weight", layer.gate_up.narrow(0, 0, mlp));
-      add("mlp.up_proj.weight", layer.gate_up.narrow(0, mlp, mlp));
-      add("mlp.down_proj.weight", layer.down);
+      add_weights(all, layers_[i], modules, "model.layers." + std::to_string(i) + '.');
     }
     all.push_back({"model.norm.weight", final_norm_.detach()});
     if (head_.defined()) all.push_back({"lm_head.weight", head_.detach()});
+    for (NamedTensor& of_adapter : adapter_weights()) all.push_back(std::move(of_adapter));
     return all;
+  }
+
+  /// Freezes all weights and puts an adapter over them, whose B is 0: the model computes what it did. Throws OptionError
+  /// for settings that cannot be, and if there is an adapter already. Gives the model itself.
+  Decoder& add_adapter(const LoraOptions& options) {
+    options.validate();
+    if (adapted()) {
+      throw OptionError{{.who = "Decoder::add_adapter",
+                         .required = "a model without an adapter",
+                         .found = "one of rank " + std::to_string(lora_->rank),
+                         .fix = "Merge it or take it off first"}};
+    }
+    freeze();
+    for (Layer& layer : layers_) detail::attach(layer, layer_modules(config_), options);
+    lora_ = options;
+    merged_ = std::make_shared<std::vector<NamedTensors>>();
+    draw_adapter(options.seed);
+    return train_all();
+  }
+  [[nodiscard]] bool adapted() const { return lora_.has_value(); }
+  /// The settings of the adapter, if there is one.
+  [[nodiscard]] const std::optional<LoraOptions>& lora() const { return lora_; }
+
+  /// The adapter's A [rank, in] and B [out, rank] of every adapted map, by the names of PEFT's files, detached, as views of
+  /// the model's own storage.
+  [[nodiscard]] NamedTensors adapter_weights() const {
+    NamedTensors all;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      detail::add_adapter_weights(all, layers_[i], layer_modules(config_),
+                                  "base_model.model.model.layers." + std::to_string(i) + '.');
+    }
+    return all;
+  }
+  /// The adapters that were merged by `renew_adapter`, in that order.
+  [[nodiscard]] const std::vector<NamedTensors>& merged_adapters() const { return *merged_; }
+
+  /// The same weights with the adapter off: a handle that costs no memory, in which nothing requires a gradient.
+  [[nodiscard]] Decoder without_adapter() const {
+    Decoder base = *this;
+    for (Layer& layer : base.layers_) detail::detach_adapter(layer);
+    base.lora_.reset();
+    base.merged_.reset();
+    base.for_each_leaf([](at::Tensor& leaf) { leaf = leaf.detach(); });
+    return base;
+  }
+
+  /// Adds the adapter to the weights and takes it off; all weights stay frozen until `train_all`. Other handles keep
+  /// their adapter: use this one only.
+  Decoder& merge_adapter() {
+    add_to_weights(1);
+    *this = without_adapter();
+    return *this;
+  }
+  /// Adds the adapter to the weights and starts a fresh one in its place; the merged one is kept among
+  /// `merged_adapters()`. Every handle of the model sees it.
+  void renew_adapter(Seed seed) const {
+    add_to_weights(1);
+    NamedTensors done = adapter_weights();
+    for (NamedTensor& tensor : done) tensor.tensor = tensor.tensor.clone();
+    merged_->push_back(std::move(done));
+    draw_adapter(seed);
+  }
+  /// Adds the adapter to the weights (1) or takes it out of them again (−1), and leaves it as it is; to the rounding of the
+  /// weights' dtype.
+  void add_to_weights(int direction) const {
+    for (const Layer& layer : layers_) {
+      for (const Linear* map : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+        if (map->adapter) add_low_rank_(*map, direction);
+      }
+    }
   }
 
   /// A model of its own with the same weights, in a dtype of choice, none of which requires a gradient.
@@ -189,62 +209,93 @@ class Decoder {
     copy.for_each_leaf([&](at::Tensor& leaf) {
       leaf = leaf.detach().to(dtype.value_or(leaf.scalar_type()), /*non_blocking=*/false, /*copy=*/true);
     });
+    if (merged_) copy.merged_ = std::make_shared<std::vector<NamedTensors>>(*merged_);
     return copy;
   }
-  /// A model of its own with the same weights, all of them trained.
+  /// A model of its own with the same weights, trained as by `train_all`.
   [[nodiscard]] Decoder clone(std::optional<at::ScalarType> dtype = std::nullopt) const {
     return frozen_copy(dtype).train_all();
   }
-  /// Lets every weight be trained. Gives the model itself.
+  /// Lets every weight be trained, or the adapter if there is one. Gives the model itself.
   Decoder& train_all() {
-    for_each_leaf([](at::Tensor& leaf) { leaf.requires_grad_(true); });
+    for (Layer& layer : layers_) {
+      Layer::for_each_adapter_leaf(layer, [](const auto&, at::Tensor& leaf) { leaf.requires_grad_(true); });
+    }
+    if (!adapted()) for_each_leaf([](at::Tensor& leaf) { leaf.requires_grad_(true); });
+    return *this;
+  }
+  /// Whether the activations within a layer are made again in the backward pass instead of kept: less memory for one more
+  /// forward pass, and the same bits. Gives the model itself.
+  Decoder& recompute_activations(bool on) {
+    recompute_ = on;
     return *this;
   }
 
  private:
-  struct Layer {
-    at::Tensor input_norm;  ///< [d]
-    at::Tensor qkv;         ///< [(heads + 2 kv_heads) · head_dim, d]: queries, keys, values
-    at::Tensor qkv_bias;    ///< [(heads + 2 kv_heads) · head_dim], or undefined
-    at::Tensor o;           ///< [d, heads · head_dim]
-    at::Tensor mlp_norm;    ///< [d]
-    at::Tensor gate_up;     ///< [2 · intermediate, d]: gates, then values
-    at::Tensor down;        ///< [d, intermediate]
-
-    [[nodiscard]] std::optional<at::Tensor> bias() const {
-      return qkv_bias.defined() ? std::optional{qkv_bias} : std::nullopt;
+  /// A layer's output of the tokens `kept`, or of all if that is undefined: behind attention, tokens are on their own.
+  template <class Attend>
+  [[nodiscard]] at::Tensor through_layer(std::size_t index, at::Tensor x, const Rotary& rotary,
+                                         const Attend& attend, const at::Tensor& kept) const {
+    const Layer& layer = layers_[index];
+    const auto [q, k, v] = attention_inputs(x, norm(layer.input_norm), layer.qkv, layer.head_norms, rotary,
+                                            {config_.num_attention_heads, config_.num_key_value_heads});
+    at::Tensor seen = attend(static_cast<std::int64_t>(index), q, k, v);
+    if (kept.defined()) {
+      seen = seen.index_select(0, kept);
+      x = x.index_select(0, kept);
     }
-  };
+    return gated_mlp(add_linear(x, seen, layer.o), norm(layer.mlp_norm), layer.gate_up, layer.down);
+  }
 
-  explicit Decoder(DecoderConfig config) : config_{std::move(config)} {}
+  [[nodiscard]] at::Tensor packed_forward(const PackedRows& rows, const at::Tensor& wanted) const {
+    const AttentionPlan plan{rows, dtype()};
+    if (!recompute_ || !at::GradMode::is_enabled()) return forward(rows.tokens, rows.positions, plan, wanted);
+    // What the backward pass reads again outlives this call: the model is a handle, the plan is shared.
+    const auto shared = std::make_shared<const AttentionPlan>(plan);
+    const Rotary rotary = rotary_of(rows.positions, frequencies_, dtype());
+    at::Tensor x = at::embedding(embedding_, rows.tokens);
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const at::Tensor& kept = i + 1 == layers_.size() ? wanted : at::Tensor{};
+      x = recomputed(x, trained_leaves(layers_[i]),
+                     [model = *this, shared, rotary, kept, i](const at::Tensor& in) {
+                       return model.through_layer(i, in, rotary, *shared, kept);
+                     });
+    }
+    return rms_norm(x, norm(final_norm_));
+  }
+
+  explicit Decoder(DecoderConfig config)
+      : config_{std::move(config)}, frequencies_{rotary_frequencies(config_)} {}
 
   template <class Change>
   void for_each_leaf(Change change) {
+    const auto each = [&](const auto&, at::Tensor& leaf) { change(leaf); };
     change(embedding_);
     for (Layer& layer : layers_) {
-      for (at::Tensor* leaf : {&layer.input_norm, &layer.qkv, &layer.qkv_bias, &layer.o, &layer.mlp_norm,
-                               &layer.gate_up, &layer.down}) {
-        if (leaf->defined()) change(*leaf);
-      }
+      Layer::for_each_weight(layer, each);
+      Layer::for_each_adapter_leaf(layer, each);
     }
     change(final_norm_);
     if (head_.defined()) change(head_);
   }
+  void freeze() {
+    for_each_leaf([](at::Tensor& leaf) { leaf.requires_grad_(false); });
+  }
+  static std::vector<at::Tensor> trained_leaves(const Layer& layer) {
+    std::vector<at::Tensor> leaves;
+    const auto add = [&](const auto&, const at::Tensor& leaf) {
+      if (leaf.requires_grad()) leaves.push_back(leaf);
+    };
+    Layer::for_each_weight(layer, add);
+    Layer::for_each_adapter_leaf(layer, add);
+    return leaves;
+  }
+  void draw_adapter(Seed seed) const {
+    at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed.value);
+    for (const Layer& layer : layers_) detail::draw(layer, generator);
+  }
 
   [[nodiscard]] Norm norm(const at::Tensor& weight) const { return {weight, config_.rms_norm_eps}; }
-
-  /// Angles in float32, as the models were trained.
-  [[nodiscard]] Rotary rotate_by(const at::Tensor& positions) const {
-    const at::Tensor angles = positions.unsqueeze(1) * frequencies_;
-    return {angles.cos().to(dtype()), angles.sin().to(dtype())};
-  }
-
-  /// Radians per position of each pair of a head's coordinates: θ^(−2i/head_dim).
-  static at::Tensor rotary_frequencies(const DecoderConfig& config) {
-    const at::Tensor exponents = at::arange(0, config.head_dim, 2, at::TensorOptions{}.dtype(at::kFloat)) /
-                                 static_cast<double>(config.head_dim);
-    return at::pow(config.rope_theta, exponents).reciprocal();
-  }
 
   DecoderConfig config_;
   at::Tensor embedding_;  ///< [vocab_size, d]
@@ -252,6 +303,9 @@ class Decoder {
   at::Tensor final_norm_;   ///< [d]
   at::Tensor head_;         ///< [vocab_size, d], or undefined where it is tied to the embeddings
   at::Tensor frequencies_;  ///< [head_dim / 2] float32
+  std::optional<LoraOptions> lora_;
+  std::shared_ptr<std::vector<NamedTensors>> merged_;  ///< null without an adapter
+  bool recompute_ = false;
 };
 
 }  // namespace tithe

@@ -5,13 +5,9 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/addcmul.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/rms_norm.h>
-#include <ATen/ops/silu.h>
 #include <ATen/ops/sum.h>
 #include <c10/util/StringUtil.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -20,11 +16,15 @@
 #include <optional>
 
 #include "tithe/core/error.hpp"
+#include "tithe/model/elementwise.hpp"
+#include "tithe/model/linear.hpp"
 #include "tithe/model/sweeps.hpp"
 
-/// The parts of a decoder's layer, each one node of autograd's graph with a backward pass by hand.
+/// The parts of a decoder's layer.
 ///
-/// For float32 and float64 on the CPU; anything else goes by ATen's operators, with the same result up to rounding.
+/// Where a part is plain (no adapter, no norms of heads) and its tensors can be swept (float32 and float64 on the CPU), it is
+/// one node of autograd's graph with a backward pass by hand; otherwise it is composed of smaller ones, with the same
+/// result up to rounding.
 namespace tithe {
 
 /// How a part begins: RMSNorm with a weight [d].
@@ -45,6 +45,14 @@ struct HeadCounts {
   std::int64_t kv_heads = 0;
 };
 
+/// Norms of each head's queries and keys, [head_dim] both, as Qwen3 has them; undefined where there are none.
+struct HeadNorms {
+  at::Tensor q;
+  at::Tensor k;
+
+  explicit operator bool() const { return q.defined(); }
+};
+
 /// Queries [T, heads, d], keys and values [T, kv_heads, d].
 struct AttentionInputs {
   at::Tensor q;
@@ -53,27 +61,6 @@ struct AttentionInputs {
 };
 
 namespace detail {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
-
-/// x [T, d] normalised.
-struct RmsNorm : torch::autograd::Function<RmsNorm> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            double epsilon) {
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    auto [y, scale] = norm_forward(x, weight, epsilon);
-    context->save_for_backward({x, weight, scale});
-    return y;
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("RmsNorm");
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const auto saved = context->get_saved_variables();
-    auto [dx, dweight] = norm_backward(upstream[0].contiguous(), saved[0], saved[1], saved[2]);
-    return {dx, dweight, {}};
-  }
-};
 
 /// x + swiglu(norm(x) · upᵀ) · downᵀ, with up [2n, d] and down [d, n].
 struct GatedMlp : torch::autograd::Function<GatedMlp> {
@@ -162,29 +149,27 @@ inline void require_norm(const char* who, const at::Tensor& x, const Norm& norm)
 /// RMSNorm of x [T, d] (Zhang & Sennrich 2019). Throws ShapeError for sizes that do not fit, as the two below.
 inline at::Tensor rms_norm(const at::Tensor& x, const Norm& norm) {
   detail::require_norm("rms_norm", x, norm);
-  if (detail::is_sweepable(x, norm.weight)) return detail::RmsNorm::apply(x, norm.weight, norm.epsilon);
-  return at::rms_norm(x, {x.size(1)}, norm.weight, norm.epsilon);
+  return detail::RmsNorm::apply(x, norm.weight, norm.epsilon);
 }
 
 /// A layer's second half: x + down(silu(gate) · value) with gate and value the halves of up(norm(x)) (Shazeer 2020).
-/// x [T, d], up [2n, d], down [d, n].
-inline at::Tensor gated_mlp(const at::Tensor& x, const Norm& norm, const at::Tensor& up,
-                            const at::Tensor& down) {
+/// x [T, d], up [2n, d], down [d, n]; neither has a bias.
+inline at::Tensor gated_mlp(const at::Tensor& x, const Norm& norm, const Linear& up, const Linear& down) {
   detail::require_norm("gated_mlp", x, norm);
-  const std::int64_t n = down.defined() && down.dim() == 2 ? down.size(1) : -1;
-  detail::require_sizes("gated_mlp", "the projection down", down, {x.size(1), n});
-  detail::require_sizes("gated_mlp", "the projection up", up, {2 * n, x.size(1)});
-  if (detail::is_sweepable(x, norm.weight, up, down)) {
-    return detail::GatedMlp::apply(x, norm.weight, norm.epsilon, up, down);
+  const at::Tensor& w = down.weight;
+  const std::int64_t n = w.defined() && w.dim() == 2 ? w.size(1) : -1;
+  detail::require_sizes("gated_mlp", "the projection down", w, {x.size(1), n});
+  detail::require_sizes("gated_mlp", "the projection up", up.weight, {2 * n, x.size(1)});
+  if (!up.adapter && !down.adapter && detail::is_sweepable(x, norm.weight, up.weight, w)) {
+    return detail::GatedMlp::apply(x, norm.weight, norm.epsilon, up.weight, w);
   }
-  const at::Tensor wide = at::linear(rms_norm(x, norm), up);
-  return x + at::linear(at::silu(wide.narrow(1, 0, n)) * wide.narrow(1, n, n), down);
+  return add_linear(x, detail::SwiGlu::apply(linear(rms_norm(x, norm), up)), down);
 }
 
 /// How a layer begins: norm(x) projected to queries, keys and values, the first two turned by rotary positions (Su et al.
 /// 2021) in halves: (a, b) → (a cos − b sin, b cos + a sin). x [T, d], projection [(heads + 2 kv_heads) · head_dim, d].
-inline AttentionInputs attention_inputs(const at::Tensor& x, const Norm& norm, const at::Tensor& projection,
-                                        const std::optional<at::Tensor>& bias, const Rotary& rotary,
+inline AttentionInputs attention_inputs(const at::Tensor& x, const Norm& norm, const Linear& projection,
+                                        const HeadNorms& head_norms, const Rotary& rotary,
                                         const HeadCounts& counts) {
   const auto& [heads, kv_heads] = counts;
   detail::require_norm("attention_inputs", x, norm);
@@ -192,22 +177,30 @@ inline AttentionInputs attention_inputs(const at::Tensor& x, const Norm& norm, c
   detail::require_sizes("attention_inputs", "cosines", rotary.cosine, {x.size(0), half});
   detail::require_sizes("attention_inputs", "sines", rotary.sine, {x.size(0), half});
   const std::int64_t outputs = (heads + 2 * kv_heads) * 2 * half;
-  detail::require_sizes("attention_inputs", "the projection", projection, {outputs, x.size(1)});
-  if (bias) detail::require_sizes("attention_inputs", "the bias", *bias, {outputs});
-  if (detail::is_sweepable(x, norm.weight, projection, rotary.cosine, rotary.sine,
-                           bias.value_or(norm.weight))) {
-    const auto parts =
-        detail::AttentionProjection::apply(x, norm.weight, norm.epsilon, projection, bias, rotary, counts);
+  detail::require_sizes("attention_inputs", "the projection", projection.weight, {outputs, x.size(1)});
+  if (projection.bias.defined()) {
+    detail::require_sizes("attention_inputs", "the bias", projection.bias, {outputs});
+  }
+  if (!projection.adapter && !head_norms &&
+      detail::is_sweepable(x, norm.weight, projection.weight, rotary.cosine, rotary.sine,
+                           projection.optional_bias().value_or(norm.weight))) {
+    const auto parts = detail::AttentionProjection::apply(x, norm.weight, norm.epsilon, projection.weight,
+                                                          projection.optional_bias(), rotary, counts);
     return {parts[0], parts[1], parts[2]};
   }
   const at::Tensor qkv =
-      at::linear(rms_norm(x, norm), projection, bias).view({x.size(0), heads + 2 * kv_heads, 2 * half});
-  const at::Tensor qk = qkv.narrow(1, 0, heads + kv_heads);
-  const at::Tensor c = rotary.cosine.unsqueeze(1), s = rotary.sine.unsqueeze(1);
-  const at::Tensor a = qk.narrow(2, 0, half), b = qk.narrow(2, half, half);
-  const at::Tensor turned = at::cat({at::addcmul(a * c, b, s, -1), at::addcmul(b * c, a, s)}, 2);
-  return {turned.narrow(1, 0, heads), turned.narrow(1, heads, kv_heads),
-          qkv.narrow(1, heads + kv_heads, kv_heads)};
+      linear(rms_norm(x, norm), projection).view({x.size(0), heads + 2 * kv_heads, 2 * half});
+  const at::Tensor v = qkv.narrow(1, heads + kv_heads, kv_heads);
+  if (!head_norms) {
+    const at::Tensor turned = detail::Rotation::apply(qkv, heads + kv_heads, rotary.cosine, rotary.sine);
+    return {turned.narrow(1, 0, heads), turned.narrow(1, heads, kv_heads), v};
+  }
+  const auto normalised = [&](const at::Tensor& part, const at::Tensor& weight) {
+    const at::Tensor rows = rms_norm(part.reshape({-1, 2 * half}), {weight, norm.epsilon});
+    return detail::Rotation::apply(rows.view(part.sizes()), part.size(1), rotary.cosine, rotary.sine);
+  };
+  return {normalised(qkv.narrow(1, 0, heads), head_norms.q),
+          normalised(qkv.narrow(1, heads, kv_heads), head_norms.k), v};
 }
 
 }  // namespace tithe
