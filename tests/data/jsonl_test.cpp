@@ -189,8 +189,6 @@ CATCH_TEST_CASE("a malformed line is an error with its address", "[data][jsonl]"
       // Fields of another type.
       {"a number as prompt", R"({"prompt": ^12, "completion": "c"})", "\"prompt\"",
        "a string, but found the number 12. Put it in quotes"},
-      {"a conversation", R"({"prompt": ^[{"role": "user"}], "completion": "c"})", "\"prompt\"",
-       "a string, but found an array. Render a conversation to text first"},
       {"after wide characters", R"({"é€😀": "é€😀", "prompt": ^{}, "completion": "c"})", "\"prompt\"",
        "an object"},
       {"behind quotes and braces",

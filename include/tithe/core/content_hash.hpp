@@ -16,10 +16,17 @@ namespace detail {
 inline void hash_content(Sha256& hash, const Content& content) {
   if (const auto* text = std::get_if<std::string>(&content)) {
     hash.update("text").update(std::uint64_t{text->size()}).update(std::string_view{*text});
+  } else if (const auto* ids = std::get_if<TokenIds>(&content)) {
+    hash.update("ids").update(std::uint64_t{ids->size()});
+    for (const std::int64_t id : *ids) hash.update(static_cast<std::uint64_t>(id));
   } else {
-    const auto& ids = std::get<TokenIds>(content);
-    hash.update("ids").update(std::uint64_t{ids.size()});
-    for (const std::int64_t id : ids) hash.update(static_cast<std::uint64_t>(id));
+    const auto& messages = std::get<Messages>(content);
+    hash.update("messages").update(std::uint64_t{messages.size()});
+    const auto add = [&](std::string_view part) { hash.update(std::uint64_t{part.size()}).update(part); };
+    for (const Message& message : messages) {
+      add(message.role);
+      add(message.content);
+    }
   }
 }
 

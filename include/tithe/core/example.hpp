@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -12,8 +13,20 @@ namespace tithe {
 /// Token ids, in the order in which the model reads them.
 using TokenIds = std::vector<std::int64_t>;
 
-/// Text that is still to be tokenised, or ids that are taken as they are: nothing added, nothing removed.
-using Content = std::variant<std::string, TokenIds>;
+/// One turn of a conversation. Roles are "system", "user" and "assistant"; a chat format says what else there is.
+struct Message {
+  std::string role;
+  std::string content;
+
+  friend bool operator==(const Message&, const Message&) = default;
+  friend auto operator<=>(const Message&, const Message&) = default;
+};
+
+using Messages = std::vector<Message>;
+
+/// Text that is still to be tokenised; ids that are taken as they are: nothing added, nothing removed; or a part of a
+/// conversation, which a chat format makes ids of.
+using Content = std::variant<std::string, TokenIds, Messages>;
 
 /// Who an example is and where it was read, for the ledger and for error messages.
 struct Origin {

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,29 +17,11 @@
 #include "tithe/core/finding.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/core/units.hpp"
+#include "tithe/data/encoding.hpp"
 #include "tithe/data/row.hpp"
 
-/// Examples to rows: text to token ids, and ids held against what the model can take.
+/// Examples to rows: contents as token ids, held against what the model can take.
 namespace tithe {
-
-/// How contents become token ids. Prompt and completion are encoded apart, so that the border between them is
-/// the same whatever the completion is. A model's tokenizer makes one; data that are ids already need only
-/// `vocabulary_size`.
-///
-/// Ids that stand in the data are taken as they are: no special token is added to them, before or behind.
-struct Encoding {
-  using Encoder = std::function<TokenIds(std::string_view)>;
-
-  /// Ids run from 0 to vocabulary_size − 1.
-  std::int64_t vocabulary_size = 0;
-  /// Text to ids with the special tokens that the tokenizer puts in front, such as a beginning of sequence.
-  Encoder prompt{};
-  /// Text to ids without any special token.
-  Encoder completion{};
-  /// Put behind every completion that was text and does not end with it, as a part of it: the model learns to
-  /// stop.
-  std::optional<std::int64_t> end_of_sequence{};
-};
 
 /// What to do with an example whose prompt and longest completion have more tokens than the model takes.
 enum class TooLong : std::uint8_t {
@@ -68,12 +49,6 @@ struct Encoded {
 
 namespace detail {
 
-inline Location location_of(const Origin& origin, std::string_view field = {}) {
-  return {.file = origin.file,
-          .line = static_cast<std::size_t>(origin.line),
-          .field = field.empty() ? std::string{} : in_quotes(field)};
-}
-
 /// Throws OptionError for an encoding or limits that no example could meet.
 inline void require_valid(const Encoding& encoding, const Limits& limits) {
   if (encoding.vocabulary_size <= 0) {
@@ -88,31 +63,6 @@ inline void require_valid(const Encoding& encoding, const Limits& limits) {
                        .found = std::to_string(limits.max_length.value()),
                        .fix = "Take the number of positions from the model's configuration"}};
   }
-}
-
-/// One content as ids. `field` is its name in the data, `end` what goes behind text.
-inline TokenIds encode_content(const Content& content, const Encoding::Encoder& encoder,
-                               std::optional<std::int64_t> end, const Encoding& encoding,
-                               const Origin& origin, const std::string& field) {
-  const auto* text = std::get_if<std::string>(&content);
-  if (text != nullptr && !encoder) {
-    throw DataError{{.who = "encode",
-                     .required = "a tokenizer for text",
-                     .found = "an Encoding without one",
-                     .fix = "Set its prompt and completion encoders, or give \"" + field + "_ids\""},
-                    location_of(origin, field)};
-  }
-  TokenIds ids = text != nullptr ? encoder(*text) : std::get<TokenIds>(content);
-  if (text != nullptr && end && (ids.empty() || ids.back() != *end)) ids.push_back(*end);
-  for (const std::int64_t id : ids) {
-    if (id >= 0 && id < encoding.vocabulary_size) continue;
-    throw DataError{{.who = "encode",
-                     .required = "token ids from 0 to " + std::to_string(encoding.vocabulary_size - 1),
-                     .found = std::to_string(id),
-                     .fix = "Use the tokenizer that belongs to the model"},
-                    location_of(origin, text != nullptr ? field : field + "_ids")};
-  }
-  return ids;
 }
 
 inline Encoded refuse(Outcome outcome, std::string reason) {
@@ -157,8 +107,8 @@ inline Encoded fit(Row row, std::span<const std::string_view> names, const Limit
     if (row.prompt.size() >= positions) {
       return refuse(Outcome::too_long, reason + ", and the prompt leaves no room for a completion");
     }
-    for (TokenIds& completion : row.completions) {
-      if (completion.size() > positions - row.prompt.size()) completion.resize(positions - row.prompt.size());
+    for (std::size_t i = 0; i < row.completions.size(); ++i) {
+      row.cut_completion(i, positions - row.prompt.size());
     }
     reason += "; completions cut to " + std::to_string(positions - row.prompt.size());
     if (is_degenerate(row)) {
@@ -180,10 +130,25 @@ Encoded encode_row(const Content& prompt, const std::array<const Content*, K>& c
                    const std::array<std::string_view, K>& names, const Origin& origin,
                    const Encoding& encoding, const Limits& limits) {
   require_valid(encoding, limits);
-  Row row{.prompt = encode_content(prompt, encoding.prompt, std::nullopt, encoding, origin, "prompt"),
-          .completions = {},
-          .id = origin.id};
+  Row row{.prompt = {}, .completions = {}, .id = origin.id};
+  const auto* messages = std::get_if<Messages>(&prompt);
+  if (messages == nullptr) {
+    row.prompt = encode_content(prompt, encoding.prompt, std::nullopt, encoding, origin, "prompt");
+  }
   for (std::size_t i = 0; i < K; ++i) {
+    const auto* answer = std::get_if<Messages>(completions[i]);
+    if ((messages == nullptr) != (answer == nullptr)) {
+      throw DataError{
+          {.who = "encode",
+           .required = "messages both as prompt and as " + std::string{names[i]} + ", or in neither",
+           .found = "them in one of the two",
+           .fix = "Write the other as [{\"role\": …, \"content\": …}] too"},
+          location_of(origin, names[i])};
+    }
+    if (answer != nullptr) {
+      add_conversation(row, *messages, *answer, names[i], origin, encoding);
+      continue;
+    }
     row.completions.push_back(encode_content(*completions[i], encoding.completion, encoding.end_of_sequence,
                                              encoding, origin, std::string{names[i]}));
   }
@@ -193,7 +158,7 @@ Encoded encode_row(const Content& prompt, const std::array<const Content*, K>& c
 }  // namespace detail
 
 /// One row with one completion. This and its siblings throw DataError, with file and line, for ids outside
-/// the vocabulary, for text without a tokenizer, and for what is too long under TooLong::error.
+/// the vocabulary, for text without a tokenizer, for messages without a chat format, and for what is too long under TooLong::error.
 inline Encoded encode(const Demonstration& example, const Encoding& encoding, const Limits& limits) {
   return detail::encode_row<1>(example.prompt, {&example.completion}, {"completion"}, example.origin,
                                encoding, limits);
@@ -214,12 +179,9 @@ inline Encoded encode(const PreferencePair& example, const Encoding& encoding, c
   Encoded encoded = detail::encode_row<2>(example.prompt, {&example.chosen, &example.rejected},
                                           {"chosen", "rejected"}, example.origin, encoding, limits);
   if (kind != RowKind::labeled || encoded.rows.empty()) return encoded;
-  Row chosen = std::move(encoded.rows.front());
-  Row rejected = chosen;
-  chosen.completions.pop_back();
-  rejected.completions.erase(rejected.completions.begin());
-  rejected.desirable = false;
-  encoded.rows = {std::move(chosen), std::move(rejected)};
+  const Row pair = std::move(encoded.rows.front());
+  encoded.rows = {pair.with_only(0), pair.with_only(1)};
+  encoded.rows.back().desirable = false;
   return encoded;
 }
 

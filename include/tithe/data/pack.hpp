@@ -4,9 +4,13 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <ranges>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,8 +35,8 @@ struct RowExtent {
   }
 };
 
-/// Several rows, packed. T tokens are fed; C completion tokens are predicted; K completions stand one after another,
-/// each row's own together and in their order.
+/// Several rows, packed. T tokens are fed; C completion tokens are predicted (all but those that a row says are not
+/// scored); K completions stand one after another, each row's own together and in their order.
 ///
 /// A token attends to its row's prompt and to its own completion, up to itself; positions go on from the prompt's in
 /// every completion anew. The model's hidden state at `predecessors[i]` predicts `targets[i]`.
@@ -52,8 +56,35 @@ struct PackedRows {
   }
 };
 
-/// Packs a range of rows in its order; it is walked twice. Throws ShapeError for a range without rows, and for a prompt
-/// without tokens.
+namespace detail {
+
+/// Throws ShapeError for a row that cannot be packed: no prompt, or unscored tokens that are not what Row says of them.
+inline void require_packable(const Row& row) {
+  const auto require = [&](bool met, const char* required, const char* found, const char* fix) {
+    if (met) return;
+    throw ShapeError{
+        {.who = "pack", .required = required + (" in row \"" + row.id + '"'), .found = found, .fix = fix}};
+  };
+  require(!row.prompt.empty(), "a prompt of at least one token", "none",
+          "Begin the prompt with the beginning-of-sequence token");
+  require(row.unscored.empty() || row.unscored.size() == row.completions.size(),
+          "a list of unscored tokens for every completion, or none at all", "another number of lists",
+          "Add completions with Row::add_completion");
+  for (std::size_t i = 0; i < row.unscored.size(); ++i) {
+    std::int64_t last = -1;
+    for (const TokenSpan& span : row.unscored[i]) {
+      require(last < span.begin && span.begin < span.end && span.end < std::ssize(row.completions[i]),
+              "unscored tokens in order, apart, and before a scored one", "others",
+              "Cut a completion behind its last scored token");
+      last = span.end;
+    }
+  }
+}
+
+}  // namespace detail
+
+/// Packs a range of rows in its order; it is walked twice. Throws ShapeError for a range without rows, for a prompt
+/// without tokens, and for unscored tokens that are not what Row says of them.
 template <std::ranges::forward_range R>
   requires std::convertible_to<std::ranges::range_reference_t<R>, const Row&>
 PackedRows pack(const R& rows) {
@@ -61,18 +92,12 @@ PackedRows pack(const R& rows) {
   std::int64_t predicted = 0;
   PackedRows packed;
   for (const Row& row : rows) {
-    if (row.prompt.empty()) {
-      throw ShapeError{{.who = "pack",
-                        .required = "a prompt of at least one token in row \"" + row.id + "\"",
-                        .found = "none",
-                        .fix = "Begin the prompt with the beginning-of-sequence token"}};
-    }
+    detail::require_packable(row);
     RowExtent extent{.start = fed, .prompt = static_cast<std::int64_t>(row.prompt.size())};
-    for (const TokenIds& completion : row.completions) {
-      const auto length = static_cast<std::int64_t>(completion.size());
-      extent.completions.push_back(length > 0 ? length - 1 : 0);
-      packed.completion_lengths.push_back(length);
-      predicted += length;
+    for (std::size_t k = 0; k < row.completions.size(); ++k) {
+      extent.completions.push_back(std::max<std::int64_t>(std::ssize(row.completions[k]) - 1, 0));
+      packed.completion_lengths.push_back(row.scored_tokens(k));
+      predicted += packed.completion_lengths.back();
     }
     fed += extent.fed();
     packed.extents.push_back(std::move(extent));
@@ -107,11 +132,18 @@ PackedRows pack(const R& rows) {
     }
     const std::int64_t last_of_prompt = index + place - 1;
     index += place;
-    for (const TokenIds& completion : row.completions) {
+    for (std::size_t k = 0; k < row.completions.size(); ++k) {
+      const TokenIds& completion = row.completions[k];
+      std::span unscored = row.unscored_of(k);  // what of it is still to come
       for (std::size_t i = 0; i < completion.size(); ++i) {
-        *predecessor++ = i == 0 ? last_of_prompt : index - 1;
-        *target++ = completion[i];
-        *owner++ = completion_index;
+        while (!unscored.empty() && unscored.front().end <= static_cast<std::int64_t>(i)) {
+          unscored = unscored.subspan(1);
+        }
+        if (unscored.empty() || static_cast<std::int64_t>(i) < unscored.front().begin) {
+          *predecessor++ = i == 0 ? last_of_prompt : index - 1;
+          *target++ = completion[i];
+          *owner++ = completion_index;
+        }
         if (i + 1 == completion.size()) break;
         *token++ = completion[i];
         *position++ = place + static_cast<std::int64_t>(i);

@@ -70,11 +70,11 @@ Estimate negative_log_likelihood(const M& model, std::span<const Row> rows,
   Rows firsts;
   for (const Row& row : rows) {
     if (row.completions.empty()) continue;
-    firsts.push_back({.prompt = row.prompt, .completions = {row.completions.front()}, .id = row.id});
+    firsts.push_back(row.with_only(0));
   }
   std::vector<double> losses, tokens;
   for (const std::vector<double>& sums : completion_logprobs(model, firsts, options)) {
-    tokens.push_back(static_cast<double>(firsts[losses.size()].completions.front().size()));
+    tokens.push_back(static_cast<double>(firsts[losses.size()].scored_tokens(0)));
     losses.push_back(-sums.front());
   }
   return ratio_estimate("nll", losses, tokens, options.bootstrap);

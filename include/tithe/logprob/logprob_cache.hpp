@@ -32,10 +32,19 @@
 /// Log-probabilities that are computed once and kept: a number for each token of each completion.
 namespace tithe {
 
-/// What a completion is known by: its content and its prompt's, as a demonstration.
-[[nodiscard]] inline Digest completion_digest(TokenIds prompt, TokenIds completion) {
-  return content_hash(
+/// What a completion is known by: its content and its prompt's, as a demonstration; and what of it is not predicted,
+/// where there is such.
+[[nodiscard]] inline Digest completion_digest(TokenIds prompt, TokenIds completion,
+                                              std::span<const TokenSpan> unscored = {}) {
+  const Digest content = content_hash(
       Demonstration{.prompt = std::move(prompt), .completion = std::move(completion), .origin = {}});
+  if (unscored.empty()) return content;
+  Sha256 hash;
+  hash.update("unscored").update(std::span{content.bytes});
+  for (const TokenSpan& span : unscored) {
+    hash.update(static_cast<std::uint64_t>(span.begin)).update(static_cast<std::uint64_t>(span.end));
+  }
+  return hash.finish();
 }
 
 /// Where in one long vector the tokens of each completion stand: a completion is found again in whatever row,
@@ -46,8 +55,9 @@ class CompletionIndex {
   /// always make the same index.
   explicit CompletionIndex(std::span<const Row> rows) {
     for (const Row& row : rows) {
-      for (const TokenIds& completion : row.completions) {
-        places_[completion_digest(row.prompt, completion)].length = std::ssize(completion);
+      for (std::size_t i = 0; i < row.completions.size(); ++i) {
+        places_[completion_digest(row.prompt, row.completions[i], row.unscored_of(i))].length =
+            row.scored_tokens(i);
       }
     }
     for (auto& [digest, place] : places_) {
@@ -72,12 +82,17 @@ class CompletionIndex {
     auto* place = places.mutable_data_ptr<std::int64_t>();
     const auto* token = rows.tokens.const_data_ptr<std::int64_t>();
     const auto* target = rows.targets.const_data_ptr<std::int64_t>();
+    const auto* predecessor = rows.predecessors.const_data_ptr<std::int64_t>();
     std::size_t completion = 0;
     for (const RowExtent& row : rows.extents) {
       const TokenIds prompt(token + row.start, token + row.start + row.prompt);
-      for (std::size_t i = 0; i < row.completions.size(); ++i) {
+      std::int64_t begin = row.start + row.prompt;  // of the completion's fed tokens
+      for (const std::int64_t fed : row.completions) {
         const std::int64_t length = rows.completion_lengths[completion++];
-        const auto found = places_.find(completion_digest(prompt, {target, target + length}));
+        TokenIds ids(token + begin, token + begin + fed);
+        if (length > 0) ids.push_back(target[length - 1]);  // the last token is not fed
+        const auto found = places_.find(
+            completion_digest(prompt, std::move(ids), unscored_in({predecessor, predecessor + length}, begin)));
         if (found == places_.end()) {
           throw CacheError{{.who = "CompletionIndex",
                             .required = "a completion of the rows that it was made of",
@@ -87,12 +102,26 @@ class CompletionIndex {
         std::iota(place, place + length, found->second.begin);
         place += length;
         target += length;
+        predecessor += length;
+        begin += fed;
       }
     }
     return places;
   }
 
  private:
+  /// What a packed completion does not predict, from the predecessors of what it does; its tokens are fed from `begin` on.
+  static TokenSpans unscored_in(std::span<const std::int64_t> predecessors, std::int64_t begin) {
+    TokenSpans unscored;
+    std::int64_t next = 0;  // token of the completion
+    for (const std::int64_t predecessor : predecessors) {
+      const std::int64_t predicted = std::max<std::int64_t>(predecessor - begin + 1, 0);
+      if (predicted > next) unscored.push_back({next, predicted});
+      next = predicted + 1;
+    }
+    return unscored;
+  }
+
   struct Place {
     std::int64_t begin = 0;
     std::int64_t length = 0;
@@ -132,11 +161,15 @@ class LogProbCache {
 /// Rows as a cache takes them: each prompt with its completions once, in an order of their own. So the same rows give
 /// the same passes, and the same bits, whatever order they come in.
 [[nodiscard]] inline Rows rows_to_cache(Rows rows) {
-  const auto content = [](const Row& row) { return std::tie(row.prompt, row.completions); };
+  const auto content = [](const Row& row) { return std::tie(row.prompt, row.completions, row.unscored); };
   std::ranges::sort(rows, {}, content);
   const auto repeated = std::ranges::unique(rows, {}, content);
   rows.erase(repeated.begin(), repeated.end());
-  for (Row& row : rows) row = {.prompt = std::move(row.prompt), .completions = std::move(row.completions)};
+  for (Row& row : rows) {
+    row = {.prompt = std::move(row.prompt),
+           .completions = std::move(row.completions),
+           .unscored = std::move(row.unscored)};
+  }
   return rows;
 }
 

@@ -139,6 +139,7 @@ class PaddedModel {
     Unrolled unrolled{at::full({count, longest}, parts_->padding_id, at::kLong), {}};
     auto* id = unrolled.ids.mutable_data_ptr<std::int64_t>();
     const auto* token = rows.tokens.const_data_ptr<std::int64_t>();
+    const auto* predecessor = rows.predecessors.const_data_ptr<std::int64_t>();
     std::vector<std::int64_t> predecessors;
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       const Sequence& one = sequences[i];
@@ -146,7 +147,10 @@ class PaddedModel {
       std::copy_n(token + one.prompt, one.prompt_length, id + start);
       std::copy_n(token + one.completion, one.completion_length, id + start + one.prompt_length);
       for (std::int64_t j = 0; j < rows.completion_lengths[i]; ++j) {
-        predecessors.push_back(start + one.prompt_length - 1 + j);
+        const std::int64_t packed = *predecessor++;  // in the prompt only if it is the prompt's last
+        predecessors.push_back(start + (packed < one.prompt + one.prompt_length
+                                            ? packed - one.prompt
+                                            : packed - one.completion + one.prompt_length));
       }
     }
     unrolled.predecessors = at::tensor(predecessors, at::kLong);

@@ -33,11 +33,11 @@ namespace tithe {
   Rows mismatched;
   for (std::size_t place = 0; place < step.batch.size(); ++place) {
     const TokenIds& prompt = step.rows[step.batch[place]].prompt;
-    TokenIds completion = step.rows[partners[place]].completions.front();
+    const Row partner = step.rows[partners[place]].with_only(0);
+    Row row{.prompt = prompt, .completions = partner.completions, .unscored = partner.unscored};
     // A short prompt's long completion may not fit behind a long prompt.
-    const auto room = static_cast<std::size_t>(step.longest_path.value()) - prompt.size();
-    if (completion.size() > room) completion.resize(room);
-    mismatched.push_back({.prompt = prompt, .completions = {std::move(completion)}});
+    row.cut_completion(0, static_cast<std::size_t>(step.longest_path.value()) - prompt.size());
+    mismatched.push_back(std::move(row));
   }
   return mismatched;
 }

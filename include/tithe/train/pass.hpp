@@ -42,10 +42,10 @@ struct StepBatch {
     for (const std::size_t row : batch) sum += rows[row].tokens();
     return sum;
   }
-  /// How long the first completions of the step's rows are on average.
+  /// How many tokens of the first completions of the step's rows are predicted, on average.
   [[nodiscard]] double mean_first_length() const {
     std::int64_t sum = 0;
-    for (const std::size_t row : batch) sum += std::ssize(rows[row].completions.front());
+    for (const std::size_t row : batch) sum += rows[row].scored_tokens(0);
     return static_cast<double>(sum) / static_cast<double>(batch.size());
   }
   /// The rows of a pass.

@@ -111,9 +111,26 @@ inline Estimate estimate_of(const nlohmann::json& json) {
           .samples = json.at(4)};
 }
 
-inline nlohmann::json saved(const Row& row) { return {row.prompt, row.completions, row.desirable, row.id}; }
+/// A row with tokens that are not predicted has one item more: a list of [begin, end] for every completion.
+inline nlohmann::json saved(const Row& row) {
+  nlohmann::json all{row.prompt, row.completions, row.desirable, row.id};
+  if (row.unscored.empty()) return all;
+  nlohmann::json unscored = nlohmann::json::array();
+  for (const TokenSpans& spans : row.unscored) {
+    unscored.push_back(nlohmann::json::array());
+    for (const TokenSpan& span : spans) unscored.back().push_back({span.begin, span.end});
+  }
+  all.push_back(std::move(unscored));
+  return all;
+}
 inline Row row_of(const nlohmann::json& json) {
-  return {.prompt = json.at(0), .completions = json.at(1), .desirable = json.at(2), .id = json.at(3)};
+  Row row{.prompt = json.at(0), .completions = json.at(1), .desirable = json.at(2), .id = json.at(3)};
+  if (json.size() < 5) return row;
+  for (const nlohmann::json& spans : json.at(4)) {
+    TokenSpans& own = row.unscored.emplace_back();
+    for (const nlohmann::json& span : spans) own.push_back({span.at(0), span.at(1)});
+  }
+  return row;
 }
 
 template <class T>

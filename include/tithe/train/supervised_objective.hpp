@@ -23,7 +23,8 @@ namespace tithe {
 
 namespace detail {
 
-/// The same text with every token behind the first as a target: the prompt is its first token alone. A row without a
+/// The same text with every token behind the first as a target, what others said between two answers too: the prompt is
+/// its first token alone. A row without a
 /// prompt stays as it is, for `pack` to refuse.
 inline Row with_prompt_as_target(const Row& row) {
   if (row.prompt.empty()) return row;
@@ -31,6 +32,7 @@ inline Row with_prompt_as_target(const Row& row) {
   moved.prompt.resize(1);
   TokenIds& targets = moved.completions.front();
   targets.insert(targets.begin(), row.prompt.begin() + 1, row.prompt.end());
+  moved.unscored.clear();
   return moved;
 }
 
@@ -56,8 +58,11 @@ struct SupervisedObjective {
     std::int64_t tokens = 0;
     for (const std::size_t index : step.batch) {
       const Row& row = step.rows[index];
-      tokens += std::ssize(row.completions.front());
-      if constexpr (TrainsOnPrompt<Loss>) tokens += std::ssize(row.prompt) - 1;
+      if constexpr (TrainsOnPrompt<Loss>) {
+        tokens += std::ssize(row.prompt) - 1 + std::ssize(row.completions.front());
+      } else {
+        tokens += row.scored_tokens(0);
+      }
     }
     return {static_cast<double>(tokens)};
   }

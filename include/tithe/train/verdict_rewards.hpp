@@ -22,7 +22,7 @@ template <class Loss>
                                                   std::vector<double> policy, std::vector<double> reference) {
   std::vector<double> tokens, verdicts;
   for (const Row& row : labeled) {
-    tokens.push_back(static_cast<double>(row.completions.front().size()));
+    tokens.push_back(static_cast<double>(row.scored_tokens(0)));
     verdicts.push_back(row.desirable ? 1 : 0);
   }
   const auto record = [&](std::vector<double> logprobs) {
