@@ -144,7 +144,7 @@ void require_same_run(const TrainSettings& settings, const std::filesystem::path
   const std::string text{std::istreambuf_iterator<char>{file}, {}};
   const tithe::Location where{.file = record_file.string()};
   const auto record = tithe::parse_json<tithe::FileError>(text, where, "tithe train");
-  const tithe::Tokens positions{tithe::read_config(settings.model / "config.json").max_position_embeddings};
+  const tithe::Tokens positions{tithe::read_config(settings.model / "config.json").positions()};
   // Through text, so that both have been through it, and are of one type.
   auto now = tithe::Json::parse(settings_json(settings, positions).dump());
   auto then = record.value("settings", tithe::Json::object());

@@ -39,6 +39,26 @@ Json without(const std::string& key) {
   return json;
 }
 
+/// The least that a file of a family holds: what is absent is the family's default.
+Json bare(const std::string& type, const std::string& architecture) {
+  return {{"architectures", {architecture}},
+          {"model_type", type},
+          {"vocab_size", 384},
+          {"hidden_size", 256},
+          {"intermediate_size", 112},
+          {"num_hidden_layers", 3},
+          {"num_attention_heads", 32}};
+}
+Json mistral() { return bare("mistral", "MistralForCausalLM"); }
+Json qwen2() { return bare("qwen2", "Qwen2ForCausalLM"); }
+Json qwen3() { return bare("qwen3", "Qwen3ForCausalLM"); }
+Json changed(Json json, const Json& changes) {
+  json.update(changes);
+  return json;
+}
+
+DecoderConfig parsed(const Json& json) { return parse_config(json.dump(), {.file = "config.json"}); }
+
 }  // namespace
 
 CATCH_TEST_CASE("config.json: both spellings and absent fields", "[model][config]") {
@@ -87,6 +107,114 @@ CATCH_TEST_CASE("config.json: both spellings and absent fields", "[model][config
   CATCH_CHECK(read(both).rope_theta == 500'000);
 }
 
+CATCH_TEST_CASE("config.json: what is absent is what transformers takes for the family", "[model][config]") {
+  // From LlamaConfig(), MistralConfig(), Qwen2Config(), Qwen3Config() of transformers 4.57 and 5.23, which agree.
+  DecoderConfig sizes{.vocab_size = 384,
+                      .hidden_size = 256,
+                      .intermediate_size = 112,
+                      .num_hidden_layers = 3,
+                      .num_attention_heads = 32,
+                      .num_key_value_heads = 32,
+                      .head_dim = 8,
+                      .rms_norm_eps = 1e-6};
+  DecoderConfig llama = sizes;
+  llama.bos_token_id = 1;
+  llama.eos_token_ids = {2};
+  DecoderConfig mistral_config = llama;
+  mistral_config.family = ModelFamily::mistral;
+  mistral_config.max_position_embeddings = 131'072;
+  mistral_config.num_key_value_heads = 8;
+  mistral_config.sliding_window = 4096;
+  DecoderConfig qwen2_config = sizes;
+  qwen2_config.family = ModelFamily::qwen2;
+  qwen2_config.max_position_embeddings = 32'768;
+  qwen2_config.qkv_bias = true;
+  DecoderConfig qwen3_config = qwen2_config;
+  qwen3_config.family = ModelFamily::qwen3;
+  qwen3_config.head_dim = 128;
+  qwen3_config.qkv_bias = false;
+  qwen3_config.qk_norm = true;
+  CATCH_CHECK(parsed(bare("llama", "LlamaForCausalLM")) == llama);
+  CATCH_CHECK(parsed(mistral()) == mistral_config);
+  CATCH_CHECK(parsed(qwen2()) == qwen2_config);
+  CATCH_CHECK(parsed(qwen3()) == qwen3_config);
+
+  CATCH_CHECK(mistral_config.positions() == 4096);
+  CATCH_CHECK(qwen2_config.positions() == 32'768);
+  // A default that does not divide the heads cannot be meant; null is as many as there are heads of queries.
+  CATCH_CHECK(parsed(changed(mistral(), {{"num_attention_heads", 4}})).num_key_value_heads == 4);
+  CATCH_CHECK(parsed(changed(mistral(), {{"num_key_value_heads", nullptr}})).num_key_value_heads == 32);
+  CATCH_CHECK(parsed(changed(qwen2(), {{"num_attention_heads", 4}})).num_key_value_heads == 4);
+  CATCH_CHECK(parsed(changed(qwen2(), {{"head_dim", 16}})).head_dim == 16);
+  CATCH_CHECK(parsed(changed(qwen3(), {{"head_dim", 16}})).head_dim == 16);
+  CATCH_CHECK(parsed(changed(qwen2(), {{"attention_bias", false}})).qkv_bias);  // a key that Qwen2 has not
+  CATCH_CHECK(parsed(changed(qwen2(), {{"attention_bias", true}})) == qwen2_config);
+  CATCH_CHECK(parsed(changed(mistral(), {{"hidden_act", "swish"}})) == mistral_config);  // its other name
+}
+
+CATCH_TEST_CASE("config.json: windows count where they are switched on", "[model][config]") {
+  const auto window = [](const Json& file) { return parsed(file).sliding_window; };
+  CATCH_CHECK(window(changed(mistral(), {{"sliding_window", nullptr}})) == 0);
+  CATCH_CHECK(window(changed(mistral(), {{"sliding_window", 32}})) == 32);
+  CATCH_CHECK(parsed(changed(mistral(), {{"sliding_window", 32}})).positions() == 32);
+  CATCH_CHECK(
+      parsed(changed(mistral(), {{"sliding_window", 32}, {"max_position_embeddings", 16}})).positions() ==
+      16);
+  // transformers' Llama does not read the field; rows within it are the same either way.
+  CATCH_CHECK(window(with("sliding_window", 32)) == 32);
+  for (const Json& file : {qwen2(), qwen3()}) {
+    CATCH_CHECK(window(changed(file, {{"sliding_window", 32}})) == 0);
+    CATCH_CHECK(window(changed(file, {{"sliding_window", 32}, {"use_sliding_window", false}})) == 0);
+    // Layers from max_window_layers on, 28 if it is absent, have the window: here the third alone, all, or none.
+    const Json on{{"sliding_window", 32}, {"use_sliding_window", true}};
+    CATCH_CHECK(window(changed(changed(file, on), {{"max_window_layers", 2}})) == 32);
+    CATCH_CHECK(window(changed(changed(file, on), {{"max_window_layers", 0}})) == 32);
+    CATCH_CHECK(window(changed(changed(file, on), {{"max_window_layers", 3}})) == 0);
+    CATCH_CHECK(window(changed(file, on)) == 0);
+    CATCH_CHECK(window(changed(changed(file, on), {{"num_hidden_layers", 29}})) == 32);
+    CATCH_CHECK(window(changed(file, {{"use_sliding_window", true}, {"max_window_layers", 0}})) == 4096);
+    const Json full{"full_attention", "full_attention", "full_attention"};
+    const Json one{"full_attention", "sliding_attention", "full_attention"};
+    CATCH_CHECK(window(changed(changed(file, on), {{"layer_types", one}})) == 32);
+    CATCH_CHECK(window(changed(changed(file, on), {{"layer_types", full}, {"max_window_layers", 0}})) == 0);
+    CATCH_CHECK(window(changed(file, {{"layer_types", full}})) == 0);
+  }
+}
+
+CATCH_TEST_CASE("config.json: rotary positions in both spellings", "[model][config]") {
+  const Json llama3{{"rope_type", "llama3"},
+                    {"factor", 8.0},
+                    {"low_freq_factor", 1.0},
+                    {"high_freq_factor", 4.0},
+                    {"original_max_position_embeddings", 64}};
+  const RopeScaling scaling{
+      .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_max_position_embeddings = 64};
+  Json old_type = llama3;
+  old_type.erase("rope_type");
+  old_type["type"] = "llama3";
+  Json with_theta = llama3;
+  with_theta["rope_theta"] = 7.0;
+  for (const Json& file : {with("rope_scaling", llama3), with("rope_scaling", old_type),
+                           with("rope_parameters", llama3), with("rope_parameters", with_theta)}) {
+    CATCH_CAPTURE(file.dump());
+    CATCH_CHECK(parsed(file).rope_scaling == scaling);
+  }
+  CATCH_CHECK(parsed(with("rope_scaling", llama3)).rope_theta == 500'000);
+  CATCH_CHECK(parsed(with("rope_parameters", with_theta)).rope_theta == 7);
+  Json both = with("rope_parameters", llama3);
+  both["rope_scaling"] = Json::object();  // empty is as good as null
+  CATCH_CHECK(parsed(both).rope_scaling == scaling);
+  both["rope_scaling"] = {{"rope_type", "default"}};
+  CATCH_CHECK_FALSE(parsed(both).rope_scaling);
+
+  // The length before stretching: inside, else on top (which wins where both are), else what there is now.
+  Json no_length = with("rope_scaling", llama3);
+  no_length["rope_scaling"].erase("original_max_position_embeddings");
+  CATCH_CHECK(parsed(no_length).rope_scaling->original_max_position_embeddings == 512);
+  no_length["original_max_position_embeddings"] = 32;
+  CATCH_CHECK(parsed(no_length).rope_scaling->original_max_position_embeddings == 32);
+}
+
 CATCH_TEST_CASE("config.json: every kind of malformed or unsupported file is refused by name",
                 "[model][config]") {
   struct Case {
@@ -102,7 +230,32 @@ CATCH_TEST_CASE("config.json: every kind of malformed or unsupported file is ref
       {base().dump().substr(0, 100), "valid JSON"},
       {std::string(100'000, '['), "at most 64 levels of nesting"},
       {without("model_type").dump(), "\"model_type\": read_config needs this field"},
-      {with("model_type", "qwen3").dump(), "\"qwen3\". This kind of model is not supported"},
+      {with("model_type", "mixtral").dump(), "\"mixtral\". This kind of model is not supported"},
+      {with("model_type", "qwen2_moe").dump(), "This kind of model is not supported"},
+      {with("model_type", "gemma").dump(), "This kind of model is not supported"},
+      {with("model_type", "mistral").dump(), "needs [\"MistralForCausalLM\"]"},
+      {with("architectures", {"LlamaForCausalLM", "LlamaModel"}).dump(),
+       "This architecture is not supported"},
+      {with("num_local_experts", 8).dump(), "Mixtures of experts are not supported"},
+      {with("num_experts", 8).dump(), "Mixtures of experts are not supported"},
+      {with("compression_config", {{"format", "x"}}).dump(), "not quantised"},
+      {with("use_mrope", true).dump(), "Positions in several dimensions"},
+      {with("use_qk_norm", true).dump(), "belong to Qwen3"},
+      {changed(qwen3(), {{"attention_bias", true}}).dump(), "a bias on the output projection"},
+      {changed(qwen3(), {{"mlp_bias", true}}).dump(), "Biases of the gated layers"},
+      {changed(mistral(), {{"attention_bias", true}}).dump(), "a bias on the output projection"},
+      {with("sliding_window", 0).dump(), "a window of at least 1, or null, but found 0"},
+      {with("sliding_window", -1).dump(), "a window of at least 1, or null, but found -1"},
+      {changed(mistral(), {{"sliding_window", "4096"}}).dump(),
+       "\"sliding_window\": read_config needs an integer"},
+      {changed(qwen2(), {{"use_sliding_window", 1}}).dump(), "true or false, but found the number 1"},
+      {changed(qwen2(), {{"layer_types", {"full_attention"}}}).dump(),
+       "one for each of the 3 layers, but found 1"},
+      {changed(qwen2(), {{"layer_types", {"full_attention", "full_attention", "linear_attention"}}}).dump(),
+       "\"linear_attention\". This kind of attention is not supported"},
+      {changed(qwen2(), {{"layer_types", {"full_attention", "sliding_attention", "full_attention"}}}).dump(),
+       "use_sliding_window is false"},
+      {changed(qwen2(), {{"layer_types", 3}}).dump(), "\"layer_types\": read_config needs an array"},
       {with("model_type", 3).dump(), "\"model_type\": read_config needs a string, but found the number 3"},
       {with("architectures", {"LlamaForSequenceClassification"}).dump(),
        "This architecture is not supported"},
@@ -111,13 +264,39 @@ CATCH_TEST_CASE("config.json: every kind of malformed or unsupported file is ref
       {with("hidden_act", "gelu").dump(), "\"gelu\". This activation is not supported"},
       {with("quantization_config", {{"bits", 4}}).dump(), "not quantised"},
       {with("auto_map", {{"AutoModel", "x.py"}}).dump(), "code of its own"},
-      {with("attention_bias", true).dump(), "biases are not supported"},
+      {with("attention_bias", true).dump(), "a bias on the output projection too, which is not supported"},
       {with("mlp_bias", true).dump(), "\"mlp_bias\""},
       {with("mlp_bias", 0).dump(), "true or false, but found the number 0"},
       {with("pretraining_tp", 2).dump(), "\"pretraining_tp\": read_config needs 1, but found 2"},
       {with("attention_dropout", 0.1).dump(), "Dropout is not supported"},
       {with("rope_scaling", {{"rope_type", "llama3"}}).dump(),
-       "\"rope_scaling\".\"rope_type\": read_config needs \"default\", but found \"llama3\""},
+       "\"rope_scaling\".\"factor\": read_config needs this field"},
+      {with("rope_scaling", {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 1}}).dump(),
+       "\"rope_scaling\".\"high_freq_factor\": read_config needs this field"},
+      {with("rope_scaling",
+            {{"rope_type", "llama3"}, {"factor", 0.5}, {"low_freq_factor", 1}, {"high_freq_factor", 4}})
+           .dump(),
+       "\"rope_scaling.factor\": read_config needs a number of at least 1"},
+      {with("rope_scaling",
+            {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 4}, {"high_freq_factor", 4}})
+           .dump(),
+       "more than low_freq_factor"},
+      {with("rope_scaling", {{"rope_type", "llama3"},
+                             {"factor", 8},
+                             {"low_freq_factor", 1},
+                             {"high_freq_factor", 4},
+                             {"original_max_position_embeddings", 0}})
+           .dump(),
+       "rope_scaling.original_max_position_embeddings"},
+      {with("rope_scaling", {{"factor", 2.0}}).dump(), "a rope_type that says what it does"},
+      {with("rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2.0}}).dump(), "\"dynamic\""},
+      {with("rope_scaling", {{"rope_type", "longrope"}}).dump(),
+       "\"rope_scaling\".\"rope_type\": read_config needs \"default\" or \"llama3\", but found \"longrope\""},
+      {with("rope_scaling", {{"rope_type", 3}}).dump(), "a string, but found the number 3"},
+      {with("rope_scaling", Json::array({1})).dump(), "a JSON object, but found an array"},
+      {with("rope_parameters", {{"full_attention", {{"rope_theta", 1e6}}}}).dump(),
+       "differ from layer to layer"},
+      {with("partial_rotary_factor", 0.5).dump(), "Partial rotary positions"},
       {with("rope_scaling", {{"type", "linear"}, {"factor", 2.0}}).dump(), "\"linear\""},
       {with("rope_parameters", {{"rope_type", "yarn"}}).dump(), "\"yarn\""},
       {with("rope_parameters", {{"partial_rotary_factor", 0.5}}).dump(), "\"partial_rotary_factor\""},
@@ -162,7 +341,7 @@ CATCH_TEST_CASE("config.json: every kind of malformed or unsupported file is ref
     CATCH_CHECK(contains(text, "config.json"));
     ++refused;
   }
-  CATCH_CHECK(refused >= 50);
+  CATCH_CHECK(refused >= 80);
   Json undivided = without("head_dim");
   undivided["hidden_size"] = 47;
   const auto path = folder.file("config.json", undivided.dump());
@@ -208,13 +387,69 @@ CATCH_TEST_CASE("config.json: what is written is read back", "[model][config]") 
       CATCH_CHECK(read_config(path) == config);
     }
   }
-  config.qkv_bias = true;
-  CATCH_CHECK(contains(thrown<OptionError>([&] { write_config(path, config); }).what(),
-                       "no biases, as Llama has none"));
+  config.rope_scaling = RopeScaling{.factor = 32, .original_max_position_embeddings = 16};
+  for (const ModelFamily family :
+       {ModelFamily::llama, ModelFamily::mistral, ModelFamily::qwen2, ModelFamily::qwen3}) {
+    for (const std::int64_t window : {0, 7}) {
+      config.family = family;
+      config.sliding_window = window;
+      config.qkv_bias = family == ModelFamily::qwen2;
+      config.qk_norm = family == ModelFamily::qwen3;
+      write_config(path, config, "bfloat16");
+      CATCH_CHECK(read_config(path) == config);
+    }
+  }
 }
 
-CATCH_TEST_CASE("config.json of stories260k, and of families that are not supported",
-                "[model][config][third-party]") {
+CATCH_TEST_CASE("config.json: what a family does not have is not written", "[model][config]") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "config.json";
+  const auto refusal = [&](ModelFamily family, bool bias, bool norm) {
+    DecoderConfig config = parsed(base());
+    config.family = family;
+    config.qkv_bias = bias;
+    config.qk_norm = norm;
+    return std::string{thrown<OptionError>([&] { write_config(path, config); }).what()};
+  };
+  CATCH_CHECK(contains(refusal(ModelFamily::llama, true, false),
+                       "qkv_bias: write_config needs qkv_bias = false, as every LlamaForCausalLM has it"));
+  CATCH_CHECK(contains(refusal(ModelFamily::qwen2, false, false), "qkv_bias = true"));
+  CATCH_CHECK(contains(refusal(ModelFamily::mistral, false, true), "qk_norm = false"));
+  CATCH_CHECK(contains(refusal(ModelFamily::qwen3, false, false), "qk_norm = true"));
+  CATCH_CHECK_NOTHROW(write_config(path, parsed(base())));
+  // What no file can hold still tells two configurations apart, as a resumed run asks.
+  DecoderConfig other = parsed(base());
+  other.qk_norm = true;
+  CATCH_CHECK(to_json(other) != to_json(parsed(base())));
+}
+
+CATCH_TEST_CASE("generation_config.json: its tokens end an answer", "[model][config]") {
+  const TemporaryFolder folder;
+  const auto read = [&](const std::string& text) {
+    return read_generation_stops(folder.file("generation_config.json", text));
+  };
+  CATCH_CHECK(read(R"({"eos_token_id": 7, "temperature": 0.6})") == TokenIds{7});
+  CATCH_CHECK(read(R"({"eos_token_id": [7, 2]})") == TokenIds{7, 2});
+  CATCH_CHECK_FALSE(read(R"({"eos_token_id": null})"));
+  CATCH_CHECK_FALSE(read(R"({"eos_token_id": []})"));
+  CATCH_CHECK_FALSE(read("{}"));
+  const std::vector<std::string> broken{"",
+                                        "[]",
+                                        "null",
+                                        "{",
+                                        R"({"eos_token_id": "</s>"})",
+                                        R"({"eos_token_id": [7, "</s>"]})",
+                                        R"({"eos_token_id": 1.5})",
+                                        R"({"eos_token_id": {"a": 1}})",
+                                        R"({"eos_token_id": 1, "eos_token_id": 1})",
+                                        std::string(2'000'000, ' ')};
+  for (const std::string& text : broken) {
+    CATCH_CAPTURE(text.substr(0, 40));
+    CATCH_CHECK(contains(thrown<ModelFileError>([&] { (void)read(text); }).what(), "generation_config.json"));
+  }
+}
+
+CATCH_TEST_CASE("config.json of stories260k, and in both spellings", "[model][config][third-party]") {
   const auto stories = test::third_party_data("stories260k");
   const auto hugging_face = test::third_party_data("hf");
   if (!stories || !hugging_face) return;
@@ -222,10 +457,17 @@ CATCH_TEST_CASE("config.json of stories260k, and of families that are not suppor
   CATCH_CHECK(config.vocab_size == 512);
   CATCH_CHECK(config.head_dim == 8);
   CATCH_CHECK(config.tie_word_embeddings);
-  CATCH_CHECK(contains(
-      thrown<ModelFileError>([&] { (void)read_config(*hugging_face / "llama3/config.json"); }).what(),
-      "\"llama3\". This scaling of positions is not supported"));
-  CATCH_CHECK(
-      contains(thrown<ModelFileError>([&] { (void)read_config(*hugging_face / "qwen2/config.json"); }).what(),
-               "\"qwen2\". This kind of model is not supported"));
+  const DecoderConfig llama3 = read_config(*hugging_face / "llama3/config.json");
+  CATCH_CHECK(llama3.rope_theta == 500'000);
+  CATCH_CHECK(llama3.rope_scaling == RopeScaling{.factor = 8,
+                                                 .low_freq_factor = 1,
+                                                 .high_freq_factor = 4,
+                                                 .original_max_position_embeddings = 64});
+  CATCH_CHECK(llama3.head_dim == 16);
+  const DecoderConfig qwen2_file = read_config(*hugging_face / "qwen2/config.json");
+  CATCH_CHECK(qwen2_file.family == ModelFamily::qwen2);
+  CATCH_CHECK(qwen2_file.rope_theta == 1e6);
+  CATCH_CHECK(qwen2_file.qkv_bias);
+  CATCH_CHECK(qwen2_file.sliding_window == 0);
+  CATCH_CHECK(qwen2_file.head_dim == 14);
 }

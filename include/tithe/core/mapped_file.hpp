@@ -92,6 +92,15 @@ class MappedFile {
   }
 
   [[nodiscard]] std::span<std::byte> bytes() const { return {bytes_, size_}; }
+  /// Gives the memory of the whole pages within [begin, end) back; they are read from the file again when they are next
+  /// looked at. What was written into them is lost.
+  void forget(std::size_t begin, std::size_t end) const {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t first = (begin + page - 1) / page * page;
+    const std::size_t last = end == size_ ? end : end / page * page;
+    if (first < last)
+      (void)::madvise(bytes_ + first, last - first, MADV_DONTNEED);  // advice: failing does no harm
+  }
   [[nodiscard]] std::string_view text() const { return {reinterpret_cast<const char*>(bytes_), size_}; }
 
  private:

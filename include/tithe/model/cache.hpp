@@ -193,7 +193,7 @@ class CachedSequences {
   /// is kept.
   void make_room(const M& model, std::int64_t tokens) {
     const DecoderConfig& config = model.config();
-    const std::int64_t capacity = std::min(tokens, config.max_position_embeddings);
+    const std::int64_t capacity = std::min(tokens, config.positions());
     const auto count = std::ssize(lengths_);
     const auto moved = [&](const at::Tensor& old) {
       // Zeros, since what a mask hides must at least be finite.

@@ -1,130 +1,69 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
-#include <vector>
 
 #include "tithe/core/durable_file.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/example.hpp"
 #include "tithe/core/mapped_file.hpp"
-#include "tithe/core/text.hpp"
 #include "tithe/data/json.hpp"
-#include "tithe/data/json_object.hpp"
 #include "tithe/model/config.hpp"
+#include "tithe/model/config_support.hpp"
+#include "tithe/model/family.hpp"
 
 /// Hugging Face's config.json: read with both current spellings, and written so that transformers loads it.
 namespace tithe {
 namespace detail {
 
-using ConfigFile = JsonObject<ModelFileError>;
+/// Nobody writes a config.json of a megabyte; and a document takes far more memory than its text.
+inline constexpr std::size_t max_config_size = std::size_t{1} << 20;
 
-/// Refuses by name what would change the model's numbers and is not built.
-inline void refuse_unsupported(const ConfigFile& file) {
-  if (const std::string type = file.require<std::string>("model_type"); type != "llama") {
-    file.fail("model_type", "\"llama\"", in_quotes(type), "This kind of model is not supported");
-  }
-  if (file.has("architectures")) {
-    const auto names = file.require<std::vector<std::string>>("architectures");
-    if (names != std::vector<std::string>{"LlamaForCausalLM"}) {
-      file.fail("architectures", "[\"LlamaForCausalLM\"]", in_quotes(file.json()["architectures"].dump()),
-                "This architecture is not supported");
-    }
-  }
-  if (const auto act = file.get_or<std::string>("hidden_act", "silu"); act != "silu") {
-    file.fail("hidden_act", "\"silu\"", in_quotes(act), "This activation is not supported");
-  }
-  for (const char* key : {"quantization_config", "auto_map"}) {
-    if (file.has(key)) {
-      file.fail(key, "no such field", describe(*file.find(key)),
-                key[0] == 'q' ? "Load a checkpoint that is not quantised"
-                              : "A model with code of its own is not supported");
-    }
-  }
-  for (const char* key : {"attention_bias", "mlp_bias"}) {
-    if (file.get_or(key, false))
-      file.fail(key, "false", "true", "Llama layers with biases are not supported");
-  }
-  if (const auto tp = file.get_or<std::int64_t>("pretraining_tp", 1); tp != 1) {
-    file.fail("pretraining_tp", "1", std::to_string(tp), "Slices of linear layers are not supported");
-  }
-  if (const auto dropout = file.get_or("attention_dropout", 0.0); dropout != 0) {
-    file.fail("attention_dropout", "0", std::to_string(dropout), "Dropout is not supported");
-  }
-}
+inline DecoderConfig config_of(const ConfigFile& file) {
+  const FamilyTraits& family = read_family(file);
+  refuse_unsupported(file, family);
 
-/// Rotary positions are spelled in three ways: `rope_theta` on top with an optional `rope_scaling`
-/// (everything published before transformers 5), or a dictionary `rope_parameters`. `rope_scaling`, if not
-/// null, wins over `rope_parameters`, and in either `rope_theta` wins over the one on top, as in
-/// transformers.
-inline double read_rope_theta(const ConfigFile& file) {
-  const double on_top = file.get_or("rope_theta", 10'000.0);
-  const char* key = file.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
-  if (!file.has(key)) return on_top;
-  const ConfigFile rope = file.object(key);
-  const char* type_key = rope.has("rope_type") ? "rope_type" : "type";
-  if (const auto type = rope.get_or<std::string>(type_key, "default"); type != "default") {
-    rope.fail(type_key, "\"default\"", in_quotes(type), "This scaling of positions is not supported");
-  }
-  if (const auto part = rope.get_or("partial_rotary_factor", 1.0); part != 1) {
-    rope.fail("partial_rotary_factor", "1", std::to_string(part),
-              "Partial rotary positions are not supported");
-  }
-  return rope.get_or("rope_theta", on_top);
-}
-
-/// A field that may be absent, for which transformers has a default, or null, which means none.
-inline TokenIds read_token_ids(const ConfigFile& file, const std::string& key, std::int64_t if_absent) {
-  if (!file.json().contains(key)) return {if_absent};
-  const Json* value = file.find(key);
-  if (value == nullptr) return {};
-  if (value->is_array()) return file.require<TokenIds>(key);
-  return {file.require<std::int64_t>(key)};
-}
-
-}  // namespace detail
-
-/// Reads a config.json of the Llama family. Fields that the published files leave out get transformers'
-/// defaults; the dtype is not among what is read, since the file of weights decides it. Throws
-/// ModelFileError, naming the field, for a file that is malformed, out of range, or asks for something that
-/// is not supported.
-inline DecoderConfig read_config(const std::filesystem::path& path) {
-  const std::string who = "read_config";
-  const Location where{.file = path.string()};
-  const std::string text = read_file<ModelFileError>(path, who, std::size_t{1} << 24);
-  const Json json = parse_json<ModelFileError>(text, where, who);
-  const detail::ConfigFile file{json, where, who};
-  detail::refuse_unsupported(file);
-
-  DecoderConfig config;
+  DecoderConfig config{.family = family.family};
   config.vocab_size = file.require<std::int64_t>("vocab_size");
   config.hidden_size = file.require<std::int64_t>("hidden_size");
   config.intermediate_size = file.require<std::int64_t>("intermediate_size");
   config.num_hidden_layers = file.require<std::int64_t>("num_hidden_layers");
   config.num_attention_heads = file.require<std::int64_t>("num_attention_heads");
-  config.num_key_value_heads = file.get_or("num_key_value_heads", config.num_attention_heads);
+  const std::int64_t heads = config.num_attention_heads;
+  // The default of a family belongs to its first model: one that does not divide the heads cannot be meant.
+  const bool has_default = !file.json().contains("num_key_value_heads") && family.num_key_value_heads > 0 &&
+                           heads % family.num_key_value_heads == 0;
+  config.num_key_value_heads =
+      file.get_or("num_key_value_heads", has_default ? family.num_key_value_heads : heads);
   if (file.has("head_dim")) {
     config.head_dim = file.require<std::int64_t>("head_dim");
-  } else if (config.num_attention_heads > 0) {  // otherwise problem_of says so
-    if (config.hidden_size % config.num_attention_heads != 0) {
+  } else if (family.head_dim > 0) {
+    config.head_dim = family.head_dim;
+  } else if (heads > 0) {  // otherwise problem_of says so
+    if (config.hidden_size % heads != 0) {
       file.fail("head_dim", "a value, since num_attention_heads does not divide hidden_size",
                 "no such field");
     }
-    config.head_dim = config.hidden_size / config.num_attention_heads;
+    config.head_dim = config.hidden_size / heads;
   }
-  config.max_position_embeddings = file.get_or<std::int64_t>("max_position_embeddings", 2048);
+  config.max_position_embeddings = file.get_or("max_position_embeddings", family.max_position_embeddings);
   config.rms_norm_eps = file.get_or("rms_norm_eps", 1e-6);
-  config.rope_theta = detail::read_rope_theta(file);
+  read_rope(file, config);
+  config.qk_norm = family.qk_norm;
+  config.qkv_bias = family.qkv_bias;
+  config.sliding_window = read_window(file, family, config.num_hidden_layers);
   config.tie_word_embeddings = file.get_or("tie_word_embeddings", false);
-  const TokenIds bos = detail::read_token_ids(file, "bos_token_id", 1);
+  const TokenIds bos = read_token_ids(file, "bos_token_id", family.bos_token_id);
   if (bos.size() > 1) file.fail("bos_token_id", "one id", std::to_string(bos.size()));
-  config.bos_token_id = bos.empty() ? -1 : bos.front();
-  config.eos_token_ids = detail::read_token_ids(file, "eos_token_id", 2);
+  config.bos_token_id = bos.empty() || bos.front() < 0 ? -1 : bos.front();
+  config.eos_token_ids = read_token_ids(file, "eos_token_id", family.eos_token_id);
 
   if (std::optional<ConfigProblem> problem = problem_of(config)) {
     file.fail(problem->field, std::move(problem->required), std::move(problem->found));
@@ -132,10 +71,47 @@ inline DecoderConfig read_config(const std::filesystem::path& path) {
   return config;
 }
 
-/// A configuration by the names of a config.json of the Llama family.
+/// How a token, several or none are written.
+inline nlohmann::ordered_json ids_json(const TokenIds& ids) {
+  if (ids.empty()) return nullptr;
+  return ids.size() == 1 ? nlohmann::ordered_json(ids.front()) : nlohmann::ordered_json(ids);
+}
+
+}  // namespace detail
+
+/// A config.json from its text; `where` names it in messages. Throws what `read_config` does.
+inline DecoderConfig parse_config(std::string_view text, const Location& where) {
+  const std::string who = "read_config";
+  const Json json = parse_json<ModelFileError>(text, where, who);
+  return detail::config_of(detail::ConfigFile{json, where, who});
+}
+
+/// Reads the config.json of a Llama, Mistral, Qwen2 or Qwen3 model. Fields that the published files leave out get
+/// transformers' defaults of the family; the dtype is not among what is read, since the file of weights decides it.
+/// Throws ModelFileError, naming the field, for a file that is malformed, out of range, or asks for something that
+/// is not supported.
+inline DecoderConfig read_config(const std::filesystem::path& path) {
+  return parse_config(read_file<ModelFileError>(path, "read_config", detail::max_config_size),
+                      {.file = path.string()});
+}
+
+/// The tokens that end an answer by a generation_config.json, in its order; nothing if the file names none. Everything
+/// else in such a file (temperature, penalties) is a habit of sampling, and no part of the model. Throws ModelFileError
+/// for a file that cannot be read or is malformed.
+inline std::optional<TokenIds> read_generation_stops(const std::filesystem::path& path) {
+  const std::string who = "read_generation_stops";
+  const Location where{.file = path.string()};
+  const std::string text = read_file<ModelFileError>(path, who, detail::max_config_size);
+  const Json json = parse_json<ModelFileError>(text, where, who);
+  TokenIds ids = detail::read_token_ids(detail::ConfigFile{json, where, who}, "eos_token_id", -1);
+  return ids.empty() ? std::nullopt : std::optional{std::move(ids)};
+}
+
+/// A configuration by the names of its family's config.json.
 inline nlohmann::ordered_json to_json(const DecoderConfig& config) {
-  nlohmann::ordered_json json{{"architectures", {"LlamaForCausalLM"}},
-                              {"model_type", "llama"},
+  const FamilyTraits& family = traits_of(config.family);
+  nlohmann::ordered_json json{{"architectures", {family.architecture}},
+                              {"model_type", family.model_type},
                               {"vocab_size", config.vocab_size},
                               {"hidden_size", config.hidden_size},
                               {"intermediate_size", config.intermediate_size},
@@ -146,31 +122,65 @@ inline nlohmann::ordered_json to_json(const DecoderConfig& config) {
                               {"max_position_embeddings", config.max_position_embeddings},
                               {"rms_norm_eps", config.rms_norm_eps},
                               {"rope_theta", config.rope_theta},
+                              {"rope_scaling", nullptr},
                               {"hidden_act", "silu"},
                               {"tie_word_embeddings", config.tie_word_embeddings},
-                              {"attention_bias", config.qkv_bias},
-                              {"mlp_bias", false},
                               {"bos_token_id", nullptr},
-                              {"eos_token_id", nullptr}};
-  if (config.bos_token_id >= 0) json["bos_token_id"] = config.bos_token_id;
-  if (config.eos_token_ids.size() == 1) {
-    json["eos_token_id"] = config.eos_token_ids.front();
-  } else if (!config.eos_token_ids.empty()) {
-    json["eos_token_id"] = config.eos_token_ids;
+                              {"eos_token_id", detail::ids_json(config.eos_token_ids)}};
+  if (const std::optional<RopeScaling>& rope = config.rope_scaling) {
+    json["rope_scaling"] = {{"rope_type", "llama3"},
+                            {"factor", rope->factor},
+                            {"low_freq_factor", rope->low_freq_factor},
+                            {"high_freq_factor", rope->high_freq_factor},
+                            {"original_max_position_embeddings", rope->original_max_position_embeddings}};
   }
+  if (config.bos_token_id >= 0) json["bos_token_id"] = config.bos_token_id;
+  const bool is_windowed = config.sliding_window > 0;
+  if (config.family == ModelFamily::qwen2 || config.family == ModelFamily::qwen3) {
+    json["use_sliding_window"] = is_windowed;
+    if (is_windowed) json["max_window_layers"] = 0;  // every layer has the window
+  }
+  if (config.family != ModelFamily::llama || is_windowed) json["sliding_window"] = nullptr;
+  if (is_windowed) json["sliding_window"] = config.sliding_window;
+  if (config.family == ModelFamily::llama) json["mlp_bias"] = false;
+  // The families' own values go without saying; others, which no file can hold, still tell configurations apart.
+  if (config.family == ModelFamily::llama || config.family == ModelFamily::qwen3 ||
+      config.qkv_bias != family.qkv_bias) {
+    json["attention_bias"] = config.qkv_bias;
+  }
+  if (config.qk_norm != family.qk_norm) json["use_qk_norm"] = config.qk_norm;
   return json;
 }
 
-/// Writes a config.json that transformers 4 and 5 load as a LlamaForCausalLM in float32. Throws OptionError
-/// for a configuration that is not valid or not Llama's, FileError if the file cannot be written.
-inline void write_config(const std::filesystem::path& path, const DecoderConfig& config) {
+/// Writes a config.json that transformers 4 and 5 load; `dtype` is that of the weights beside it. Throws OptionError for
+/// a configuration that is not valid or not its family's, FileError if the file cannot be written.
+inline void write_config(const std::filesystem::path& path, const DecoderConfig& config,
+                         std::string_view dtype = "float32") {
   config.validate();
-  if (config.qkv_bias) {
-    throw OptionError{{"write_config", "no biases, as Llama has none", "qkv_bias = true", {}},
-                      Location{.field = "qkv_bias"}};
-  }
+  const FamilyTraits& family = traits_of(config.family);
+  const auto require = [&](const char* field, bool found, bool required) {
+    const std::string name = std::string{field} + " = ";
+    if (found == required) return;
+    throw OptionError{{.who = "write_config",
+                       .required = name + (required ? "true" : "false") + ", as every " +
+                                   std::string{family.architecture} + " has it",
+                       .found = name + (found ? "true" : "false"),
+                       .fix = "Choose the family that the model is of"},
+                      Location{.field = field}};
+  };
+  require("qkv_bias", config.qkv_bias, family.qkv_bias);
+  require("qk_norm", config.qk_norm, family.qk_norm);
   nlohmann::ordered_json json = to_json(config);
-  json["torch_dtype"] = "float32";
+  json["torch_dtype"] = dtype;
+  write_durably(path, json.dump(2) + '\n');
+}
+
+/// Writes a generation_config.json with the tokens that texts begin and answers end with. Throws FileError if it cannot
+/// be written.
+inline void write_generation_config(const std::filesystem::path& path, const DecoderConfig& config) {
+  nlohmann::ordered_json json{{"bos_token_id", nullptr},
+                              {"eos_token_id", detail::ids_json(config.eos_token_ids)}};
+  if (config.bos_token_id >= 0) json["bos_token_id"] = config.bos_token_id;
   write_durably(path, json.dump(2) + '\n');
 }
 

@@ -249,7 +249,7 @@ std::vector<Generation> generate(const M& model, std::span<const TokenIds> promp
   options.validate();
   std::int64_t max_length = std::numeric_limits<std::int64_t>::max();
   if (options.max_length > Tokens{}) max_length = options.max_length.value();
-  if constexpr (CacheableModel<M>) max_length = std::min(max_length, model.config().max_position_embeddings);
+  if constexpr (CacheableModel<M>) max_length = std::min(max_length, model.config().positions());
   detail::require_prompts(model, prompts, max_length);
 
   const at::NoGradGuard no_grad;

@@ -10,15 +10,17 @@
 #include <utility>
 
 #include "tithe/core/error.hpp"
+#include "tithe/core/text.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/data/encode.hpp"
 #include "tithe/model/config_file.hpp"
 #include "tithe/model/decoder.hpp"
-#include "tithe/model/safetensors_writer.hpp"
 #include "tithe/model/tokenizer.hpp"
+#include "tithe/model/weight_writer.hpp"
 #include "tithe/model/weights.hpp"
 
-/// A model's folder as Hugging Face lays it out: config.json, model.safetensors, tokenizer.json.
+/// A model's folder as Hugging Face lays it out: config.json, model.safetensors or several with an index,
+/// tokenizer.json, and generation_config.json if there is one.
 namespace tithe {
 
 /// A decoder and the tokenizer that it was trained with. Copies share the weights and the tokenizer's tables.
@@ -46,32 +48,66 @@ struct Pretrained {
             .end_of_sequence = ends.empty() ? std::nullopt : std::optional{ends.front()}};
   }
   /// The longest prompt with its completion that the model was made for.
-  [[nodiscard]] Tokens positions() const { return Tokens{model.config().max_position_embeddings}; }
+  [[nodiscard]] Tokens positions() const { return Tokens{model.config().positions()}; }
 };
 
 /// How a checkpoint is taken in.
 struct PretrainedOptions {
-  /// The dtype to compute in, whatever the file's is.
-  at::ScalarType dtype = at::kFloat;
+  /// The dtype to compute in, whatever the file's is; nothing for the file's own, that of its embeddings.
+  std::optional<at::ScalarType> dtype = at::kFloat;
 };
 
 namespace detail {
 
 inline constexpr const char* config_name = "config.json";
-inline constexpr const char* weights_name = "model.safetensors";
+inline constexpr const char* generation_config_name = "generation_config.json";
 inline constexpr const char* tokenizer_name = "tokenizer.json";
+
+/// What config.json calls a dtype.
+inline std::string_view dtype_name(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kHalf:
+      return "float16";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kDouble:
+      return "float64";
+    default:
+      return "float32";  // no other one is a decoder's
+  }
+}
 
 }  // namespace detail
 
-/// Reads a decoder from a folder's config.json and model.safetensors; every weight is trained. Throws ModelFileError
+/// Reads the configuration of a folder's model: config.json, with the tokens that end an answer from
+/// generation_config.json where that names some. Throws what `read_config` does, and ModelFileError for such a token that
+/// the model lacks.
+inline DecoderConfig read_folder_config(const std::filesystem::path& folder) {
+  DecoderConfig config = read_config(folder / detail::config_name);
+  const std::filesystem::path generation = folder / detail::generation_config_name;
+  std::error_code ignored;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(generation, ignored))) return config;
+  if (std::optional<TokenIds> stops = read_generation_stops(generation)) {
+    config.eos_token_ids = std::move(*stops);
+    if (std::optional<ConfigProblem> problem = problem_of(config)) {
+      throw ModelFileError{{"load_decoder", std::move(problem->required), std::move(problem->found), {}},
+                           {.file = generation.string(), .field = in_quotes(problem->field)}};
+    }
+  }
+  return config;
+}
+
+/// Reads a decoder from a folder's config.json and weights; every weight is trained. Throws ModelFileError
 /// for a file that is missing, malformed or not supported, and for weights that do not fit the configuration, are NaN
 /// or infinite.
 inline Decoder load_decoder(const std::filesystem::path& folder, const PretrainedOptions& options = {}) {
-  const DecoderConfig config = read_config(folder / detail::config_name);
-  const SafetensorsFile weights = SafetensorsFile::open(folder / detail::weights_name);
-  require_weights(config,
-                  weights);  // first: the model takes the memory that config.json says, the file what it has
-  Decoder model = Decoder::empty(config, options.dtype);
+  const DecoderConfig said = read_folder_config(folder);
+  const WeightFiles weights = WeightFiles::open(folder);
+  const DecoderConfig config = untie_if_held(said, weights);
+  require_weights(config, weights);  // first: the model takes the memory that config.json says
+  const SafetensorsFile& embeddings = weights.holding(detail::embeddings_name);
+  const at::ScalarType own = scalar_type_of(embeddings.info(detail::embeddings_name).type);
+  Decoder model = Decoder::empty(config, options.dtype.value_or(own));
   load_weights(model, weights);
   return model.train_all();
 }
@@ -94,11 +130,20 @@ inline Pretrained load_pretrained(const std::filesystem::path& folder,
   return {std::move(model), std::move(tokenizer)};
 }
 
+/// Writes a model's files into a folder that is there: configurations, then weights. Throws what `save_pretrained` does.
+inline void save_decoder(const std::filesystem::path& folder, const Decoder& model,
+                         const WeightOptions& options = {}) {
+  write_config(folder / detail::config_name, model.config(),
+               detail::dtype_name(options.dtype.value_or(model.dtype())));
+  write_generation_config(folder / detail::generation_config_name, model.config());
+  write_weights(folder, model.weights(), options);
+}
+
 /// Writes a folder that `load_pretrained` and transformers load, each file whole or not at all; the tokenizer's is the
-/// one that was read, byte for byte. Weights keep their dtype. Throws FileError, and OptionError for a configuration
-/// that config.json cannot say.
+/// one that was read, byte for byte. Weights keep their dtype unless `options` name one. Throws FileError, and
+/// OptionError for a configuration that config.json cannot say.
 inline void save_pretrained(const std::filesystem::path& folder, const Decoder& model,
-                            const Tokenizer& tokenizer) {
+                            const Tokenizer& tokenizer, const WeightOptions& options = {}) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) {
@@ -106,12 +151,12 @@ inline void save_pretrained(const std::filesystem::path& folder, const Decoder& 
         {.who = "save_pretrained", .required = "a folder to write to", .found = error.message(), .fix = {}},
         {.file = folder.string()}};
   }
-  write_config(folder / detail::config_name, model.config());
-  write_safetensors(folder / detail::weights_name, model.weights());
+  save_decoder(folder, model, options);
   tokenizer.to_file(folder / detail::tokenizer_name);
 }
-inline void save_pretrained(const std::filesystem::path& folder, const Pretrained& pretrained) {
-  save_pretrained(folder, pretrained.model, pretrained.tokenizer);
+inline void save_pretrained(const std::filesystem::path& folder, const Pretrained& pretrained,
+                            const WeightOptions& options = {}) {
+  save_pretrained(folder, pretrained.model, pretrained.tokenizer, options);
 }
 
 }  // namespace tithe

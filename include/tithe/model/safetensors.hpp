@@ -110,6 +110,19 @@ class SafetensorsFile {
     return at::from_blob(first, found.shape, [keep = file_](void*) {}, type);
   }
 
+  /// A tensor's bytes, as they stand in the file.
+  [[nodiscard]] std::string_view bytes(std::string_view name) const {
+    const TensorInfo& found = info(name);
+    return file_->text().substr(found.begin, found.end - found.begin);
+  }
+
+  /// Gives back the memory of a tensor that has been read. It is read again when it is next looked at, and what was
+  /// written into it is lost.
+  void forget(std::string_view name) const {
+    const TensorInfo& found = info(name);
+    file_->forget(found.begin, found.end);
+  }
+
   /// Throws ModelFileError for the first NaN or infinity in a tensor; others than floating-point ones have
   /// none.
   void require_finite(std::string_view name) const {

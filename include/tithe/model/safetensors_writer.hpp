@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -28,22 +29,30 @@
 namespace tithe {
 namespace detail {
 
-inline const ElementFormat* format_of_tensor(const at::Tensor& tensor) {
-  const auto at = std::find_if(
-      element_formats.begin(), element_formats.end(),
-      [&](const ElementFormat& format) { return scalar_type_of(format.type) == tensor.scalar_type(); });
+/// The format of a dtype; nullptr for one that safetensors lacks.
+inline const ElementFormat* find_format(at::ScalarType dtype) {
+  const auto at =
+      std::find_if(element_formats.begin(), element_formats.end(),
+                   [&](const ElementFormat& format) { return scalar_type_of(format.type) == dtype; });
   return at == element_formats.end() ? nullptr : &*at;
+}
+
+/// The dtype that a tensor is written in.
+inline at::ScalarType stored_dtype(const at::Tensor& tensor, std::optional<at::ScalarType> wished) {
+  return wished && at::isFloatingType(tensor.scalar_type()) ? *wished : tensor.scalar_type();
 }
 
 }  // namespace detail
 
 /// Writes tensors of any device and layout, one after another, each aligned to its element's size, into a
-/// file that is there whole or not at all. `format: pt` in the metadata is what transformers looks for.
+/// file that is there whole or not at all. `format: pt` in the metadata is what transformers looks for. With a `dtype`,
+/// floating-point tensors are written in it, converted one at a time.
 ///
 /// Throws ShapeError for a name that is used twice, that is `__metadata__` or not UTF-8, and for a dtype that
 /// the format lacks; FileError if the file cannot be written.
 inline void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
-                              const std::map<std::string, std::string>& metadata = {{"format", "pt"}}) {
+                              const std::map<std::string, std::string>& metadata = {{"format", "pt"}},
+                              std::optional<at::ScalarType> dtype = std::nullopt) {
   const auto fail = [&](const std::string& name, std::string required, std::string found) {
     throw ShapeError{{"write_safetensors", std::move(required), std::move(found), {}},
                      Location{.file = path.string(), .field = in_quotes(name)}};
@@ -60,9 +69,9 @@ inline void write_safetensors(const std::filesystem::path& path, const NamedTens
     if (!is_valid_utf8(named.name)) fail(named.name, "a name in UTF-8", "other bytes");
     if (!names.insert(named.name).second) fail(named.name, "each name once", "a second one");
     if (!named.tensor.defined()) fail(named.name, "a defined tensor", "an empty handle");
-    const ElementFormat* format = detail::format_of_tensor(named.tensor);
-    if (format == nullptr)
-      fail(named.name, "a dtype that safetensors has", toString(named.tensor.scalar_type()));
+    const at::ScalarType type = detail::stored_dtype(named.tensor, dtype);
+    const ElementFormat* format = detail::find_format(type);
+    if (format == nullptr) fail(named.name, "a dtype that safetensors has", toString(type));
     entries.push_back({&named, format});
   }
   // Wide elements first: then every tensor is aligned without padding, which the format forbids.
@@ -76,7 +85,7 @@ inline void write_safetensors(const std::filesystem::path& path, const NamedTens
   if (!metadata.empty()) header += "\"__metadata__\":" + Json(metadata).dump() + ',';
   std::size_t offset = 0;
   for (const auto& [named, format] : entries) {
-    const std::size_t end = offset + named->tensor.nbytes();
+    const std::size_t end = offset + static_cast<std::size_t>(named->tensor.numel()) * format->size;
     header += Json(named->name).dump() + ":{\"dtype\":\"" + std::string{format->name} +
               "\",\"shape\":" + Json(named->tensor.sizes().vec()).dump() + ",\"data_offsets\":[" +
               std::to_string(offset) + ',' + std::to_string(end) + "]},";
@@ -93,7 +102,8 @@ inline void write_safetensors(const std::filesystem::path& path, const NamedTens
   file.write(length);
   file.write(header);
   for (const Entry& entry : entries) {
-    const at::Tensor flat = entry.named->tensor.detach().cpu().contiguous();
+    const at::Tensor flat =
+        entry.named->tensor.detach().to(at::kCPU, scalar_type_of(entry.format->type)).contiguous();
     if (flat.numel() != 0)
       file.write(std::span{static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
   }

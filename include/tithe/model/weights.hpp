@@ -3,7 +3,6 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/equal.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -19,8 +18,9 @@
 #include "tithe/model/config.hpp"
 #include "tithe/model/decoder.hpp"
 #include "tithe/model/safetensors.hpp"
+#include "tithe/model/weight_files.hpp"
 
-/// A decoder's weights out of a file.
+/// A decoder's weights out of files.
 namespace tithe {
 namespace detail {
 
@@ -30,13 +30,29 @@ inline std::string shape_of(at::IntArrayRef sizes) {
   return text + ']';
 }
 
+inline constexpr std::string_view embeddings_name = "model.embed_tokens.weight";
+inline constexpr std::string_view head_name = "lm_head.weight";
+
+/// Whether a head is written out beside the embeddings that it is, bit for bit.
+inline bool is_head_redundant(const WeightFiles& files) {
+  if (!files.contains(embeddings_name) || !files.contains(head_name)) return false;
+  const SafetensorsFile& head = files.holding(head_name);
+  const SafetensorsFile& embeddings = files.holding(embeddings_name);
+  if (head.info(head_name).type != embeddings.info(embeddings_name).type ||
+      head.info(head_name).shape != embeddings.info(embeddings_name).shape) {
+    return false;
+  }
+  const bool same = head.bytes(head_name) == embeddings.bytes(embeddings_name);
+  head.forget(head_name);
+  embeddings.forget(embeddings_name);
+  return same;
+}
+
 /// Tensors that files hold although no model reads them: tables of rotary positions in old Llama files, and a head
 /// written out beside the embeddings that it is.
-inline bool is_redundant(std::string_view name, const DecoderConfig& config, const SafetensorsFile& file) {
-  constexpr std::string_view embeddings = "model.embed_tokens.weight";
-  if (name.ends_with(".rotary_emb.inv_freq")) return true;
-  return name == "lm_head.weight" && config.tie_word_embeddings && file.contains(embeddings) &&
-         at::equal(file.tensor(name), file.tensor(embeddings));
+inline bool is_redundant(std::string_view name, const DecoderConfig& config, const WeightFiles& files) {
+  if (name.starts_with("model.") && name.ends_with(".rotary_emb.inv_freq")) return true;
+  return name == head_name && config.tie_word_embeddings && is_head_redundant(files);
 }
 
 }  // namespace detail
@@ -68,6 +84,10 @@ inline std::vector<WeightShape> weight_shapes(const DecoderConfig& config) {
       add("self_attn.k_proj.bias", {kv});
       add("self_attn.v_proj.bias", {kv});
     }
+    if (config.qk_norm) {
+      add("self_attn.q_norm.weight", {config.head_dim});
+      add("self_attn.k_norm.weight", {config.head_dim});
+    }
     add("self_attn.o_proj.weight", {d, q});
     add("post_attention_layernorm.weight", {d});
     add("mlp.gate_proj.weight", {config.intermediate_size, d});
@@ -79,20 +99,30 @@ inline std::vector<WeightShape> weight_shapes(const DecoderConfig& config) {
   return all;
 }
 
-/// Holds a file's names, shapes and dtypes against a configuration before anything of the configuration's size is made.
+/// The configuration of the model that the files hold: a head of its own beside the embeddings unties the two, whatever
+/// config.json says, as in transformers.
+inline DecoderConfig untie_if_held(DecoderConfig config, const WeightFiles& files) {
+  if (config.tie_word_embeddings && files.contains(detail::head_name) && !detail::is_head_redundant(files)) {
+    config.tie_word_embeddings = false;
+  }
+  return config;
+}
+
+/// Holds the files' names, shapes and dtypes against a configuration before anything of the configuration's size is
+/// made.
 ///
 /// Throws ModelFileError naming the tensors, the first 20 of them, that are missing, have another shape or dtype, or that
 /// the model has no place for.
-inline void require_weights(const DecoderConfig& config, const SafetensorsFile& file) {
+inline void require_weights(const DecoderConfig& config, const WeightFiles& files) {
   std::vector<std::string> wrong;
   std::set<std::string, std::less<>> known;
   for (const auto& [name, shape] : weight_shapes(config)) {
     known.insert(name);
-    if (!file.contains(name)) {
+    if (!files.contains(name)) {
       wrong.push_back("no " + in_quotes(name));
       continue;
     }
-    const TensorInfo& found = file.info(name);
+    const TensorInfo& found = files.holding(name).info(name);
     if (found.shape != shape) {
       wrong.push_back(in_quotes(name) + " of shape " + detail::shape_of(found.shape) + " instead of " +
                       detail::shape_of(shape));
@@ -100,32 +130,32 @@ inline void require_weights(const DecoderConfig& config, const SafetensorsFile& 
       wrong.push_back(in_quotes(name) + " of dtype " + std::string{format_of(found.type).name});
     }
   }
-  for (const std::string& name : file.names()) {
-    if (!known.contains(name) && !detail::is_redundant(name, config, file)) {
+  for (const std::string& name : files.names()) {
+    if (!known.contains(name) && !detail::is_redundant(name, config, files)) {
       wrong.push_back(in_quotes(name) + ", which the model has no place for");
     }
   }
   if (wrong.empty()) return;
-  constexpr std::size_t most = 20;  // a configuration may ask for 10,000 layers
-  std::string list;
-  for (std::size_t i = 0; i < std::min(most, wrong.size()); ++i) list += (i == 0 ? "" : "; ") + wrong[i];
-  if (wrong.size() > most) list += "; and " + std::to_string(wrong.size() - most) + " more";
   throw ModelFileError{{.who = "load_weights",
                         .required = "the tensors of the model that config.json describes",
-                        .found = list,
+                        .found = detail::listed(wrong),
                         .fix = "Check that both files belong to the same model"},
-                       {.file = file.path().string()}};
+                       {.file = files.path().string()}};
 }
 
-/// Copies a file's tensors into a model, by name, whatever floating-point dtype either has.
+/// Copies the files' tensors into a model, by name, whatever floating-point dtype either has: one at a time, the memory
+/// of what has been read given back, so that there is never a second model in memory.
 ///
-/// Throws what `require_weights` does, and ModelFileError for the first NaN or infinity. The model is then as it was.
-inline void load_weights(const Decoder& model, const SafetensorsFile& file) {
-  require_weights(model.config(), file);
-  const NamedTensors weights = model.weights();
-  for (const NamedTensor& weight : weights) file.require_finite(weight.name);
+/// Throws what `require_weights` does, and ModelFileError for the first NaN or infinity; the model is then filled in part.
+inline void load_weights(const Decoder& model, const WeightFiles& files) {
+  require_weights(model.config(), files);
   const at::NoGradGuard no_grad;
-  for (const NamedTensor& weight : weights) weight.tensor.copy_(file.tensor(weight.name));
+  for (const NamedTensor& weight : model.weights()) {
+    const SafetensorsFile& file = files.holding(weight.name);
+    file.require_finite(weight.name);
+    weight.tensor.copy_(file.tensor(weight.name));
+    file.forget(weight.name);
+  }
 }
 
 }  // namespace tithe
