@@ -101,12 +101,12 @@ int test_kills() {
   const std::string expected = bytes_of(root / "whole.safetensors");
 
   SplitMix64 random{Seed{20}};
-  int kills = 0, resumed_runs = 0, kills_with_checkpoint = 0;
+  int kills = 0, runs = 0, kills_with_checkpoint = 0;
   for (int trial = 0; kills_with_checkpoint < 20; ++trial) {
     if (trial == 200) return fail("kills never landed within a run");
     const fs::path folder = root / std::to_string(trial);
     const fs::path out = root / (std::to_string(trial) + ".safetensors");
-    for (bool done = false; !done; ++resumed_runs) {
+    for (bool done = false; !done; ++runs) {
       const auto most = static_cast<std::uint64_t>(whole_time.count());
       const Exit exit =
           start({"run", folder, out, "resume"}, std::chrono::milliseconds{1 + random.below(most)});
@@ -137,7 +137,7 @@ int test_kills() {
     return fail("the control's twin did not end with the same bits");
   }
   fs::remove_all(root);
-  std::cout << kills << " kills, " << kills_with_checkpoint
+  std::cout << kills << " kills in " << runs << " runs, " << kills_with_checkpoint
             << " of them with a checkpoint to go on from, all bits equal" << std::endl;
   return 0;
 }
