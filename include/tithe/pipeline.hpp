@@ -30,6 +30,7 @@
 #include "tithe/train/progress.hpp"
 #include "tithe/train/run.hpp"
 #include "tithe/train/run_reference.hpp"
+#include "tithe/train/run_state.hpp"
 #include "tithe/train/stage.hpp"
 #include "tithe/train/verdict_rewards.hpp"
 
@@ -57,7 +58,7 @@ class PipelineTrainer {
       : PipelineTrainer{pretrained.model, pretrained.encoding(), pretrained.positions(),
                         std::move(policies)} {}
 
-  /// The model that is trained; a handle, so that whoever made the trainer sees the same weights.
+  /// The model that is trained: a handle of the weights that the trainer was given.
   [[nodiscard]] const M& model() const { return model_; }
 
   /// Trains on a dataset: the schedule plans, the ledger draws and pays, each slice is a stage. Everything that cannot
@@ -79,21 +80,22 @@ class PipelineTrainer {
     if constexpr (NeedsMismatched<Loss>) require_rows_to_mismatch(plan);
     const HeldOut held_out = encode_held_out(options.held_out, encoding_, limits(options));
     Progress progress{options.checkpoint,
-                      identity_of(policies_.name(), budget, plan, configuration_of(model_), options),
+                      identity_of(policies_.name(), budget, plan, identity_of(model_, options), options),
                       fingerprint(model_.weights().front().tensor.scalar_type())};
     Ledger ledger{budget, plan, progress.entries()};
     ledger.require_available(source);
     RunReference<typename Policies::Reference, M> reference{policies_.reference, model_, plan, options,
                                                             progress};
     if (options.on_plan) options.on_plan(ledger);
-    progress.begin(model_.weights());  // all that can be refused has been: an earlier run may go now
+    progress.begin(model_);  // all that can be refused has been: an earlier run may go now
     if (!progress.resumed()) progress.keep(evaluate_held_out(model_, held_out, evaluation(options)));
     std::vector<Estimate> rewards;  // of held-out verdicts, by the last slice's reference
     bool cancelled = false;
     for (std::size_t i = progress.slice(); i < plan.size() && !cancelled; ++i) {
       if (cancelled = options.stop.stop_requested(); cancelled) break;  // before the next labels are paid for
       const std::optional<Rows> rows = draw(ledger, source, i, progress, options.stop);
-      if (cancelled = !rows.has_value(); cancelled) break;
+      if (cancelled = !rows; cancelled) break;
+      if (!progress.in_slice(i)) renew_adapter_for(model_, i, plan[i].stage, options.seed);
       const bool on_demand = !source.available(plan[i].stage).has_value();
       const bool scores_verdicts = row_kind == RowKind::labeled && i + 1 == plan.size();
       const SliceRun slice{i,         plan[i],   *rows,
@@ -205,7 +207,7 @@ class PipelineTrainer {
     const StageHooks hooks = slice.reference.following(
         slice.progress.watch(slice.index,
                              {.ledger = slice.ledger,
-                              .weights = model_.weights(),
+                              .model = run_state(model_),
                               .parameters = model_.parameters(),
                               .references = [&] { return slice.reference.saved(objective); },
                               .row_digest = digest_of(slice.rows).hex(),

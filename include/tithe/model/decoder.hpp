@@ -53,7 +53,7 @@ class Decoder {
     Decoder model = empty(config, dtype);
     fill(model.embedding_, scales.embedding);
     for (const Layer& layer : model.layers_) {
-      for (const Linear* map : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) project(*map);
+      for (const Linear* map : layer.maps()) project(*map);
     }
     model.final_norm_.fill_(scales.final_norm);
     if (model.head_.defined()) fill(model.head_, scales.embedding);
@@ -136,18 +136,23 @@ class Decoder {
   /// Freezes all weights and puts an adapter over them, whose B is 0: the model computes what it did. Throws OptionError
   /// for settings that cannot be, and if there is an adapter already. Gives the model itself.
   Decoder& add_adapter(const LoraOptions& options) {
+    return add_adapter(options, [](const std::string&) { return true; });
+  }
+  /// The same for those of the target modules for whose whole names, such as "model.layers.0.mlp.up_proj", `chosen` holds.
+  template <class Chosen>
+  Decoder& add_adapter(const LoraOptions& options, Chosen chosen) {
     options.validate();
-    if (adapted()) {
-      throw OptionError{{.who = "Decoder::add_adapter",
-                         .required = "a model without an adapter",
-                         .found = "one of rank " + std::to_string(lora_->rank),
-                         .fix = "Merge it or take it off first"}};
+    detail::require_no_adapter(lora_);
+    for_each_leaf([](at::Tensor& leaf) { leaf.requires_grad_(false); });
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const std::string prefix = "model.layers." + std::to_string(i) + '.';
+      detail::attach(layers_[i], layer_modules(config_), options, [&](const LayerModule& module) {
+        return options.targets(module.target()) && chosen(prefix + module.name);
+      });
     }
-    freeze();
-    for (Layer& layer : layers_) detail::attach(layer, layer_modules(config_), options);
     lora_ = options;
     merged_ = std::make_shared<std::vector<NamedTensors>>();
-    draw_adapter(options.seed);
+    detail::draw(layers_, options.seed);
     return train_all();
   }
   [[nodiscard]] bool adapted() const { return lora_.has_value(); }
@@ -191,13 +196,13 @@ class Decoder {
     NamedTensors done = adapter_weights();
     for (NamedTensor& tensor : done) tensor.tensor = tensor.tensor.clone();
     merged_->push_back(std::move(done));
-    draw_adapter(seed);
+    detail::draw(layers_, seed);
   }
   /// Adds the adapter to the weights (1) or takes it out of them again (−1), and leaves it as it is; to the rounding of the
   /// weights' dtype.
   void add_to_weights(int direction) const {
     for (const Layer& layer : layers_) {
-      for (const Linear* map : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      for (const Linear* map : layer.maps()) {
         if (map->adapter) add_low_rank_(*map, direction);
       }
     }
@@ -256,10 +261,9 @@ class Decoder {
     at::Tensor x = at::embedding(embedding_, rows.tokens);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const at::Tensor& kept = i + 1 == layers_.size() ? wanted : at::Tensor{};
-      x = recomputed(x, trained_leaves(layers_[i]),
-                     [model = *this, shared, rotary, kept, i](const at::Tensor& in) {
-                       return model.through_layer(i, in, rotary, *shared, kept);
-                     });
+      x = recomputed(x, layers_[i].trained(), [model = *this, shared, rotary, kept, i](const at::Tensor& in) {
+        return model.through_layer(i, in, rotary, *shared, kept);
+      });
     }
     return rms_norm(x, norm(final_norm_));
   }
@@ -278,23 +282,6 @@ class Decoder {
     change(final_norm_);
     if (head_.defined()) change(head_);
   }
-  void freeze() {
-    for_each_leaf([](at::Tensor& leaf) { leaf.requires_grad_(false); });
-  }
-  static std::vector<at::Tensor> trained_leaves(const Layer& layer) {
-    std::vector<at::Tensor> leaves;
-    const auto add = [&](const auto&, const at::Tensor& leaf) {
-      if (leaf.requires_grad()) leaves.push_back(leaf);
-    };
-    Layer::for_each_weight(layer, add);
-    Layer::for_each_adapter_leaf(layer, add);
-    return leaves;
-  }
-  void draw_adapter(Seed seed) const {
-    at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed.value);
-    for (const Layer& layer : layers_) detail::draw(layer, generator);
-  }
-
   [[nodiscard]] Norm norm(const at::Tensor& weight) const { return {weight, config_.rms_norm_eps}; }
 
   DecoderConfig config_;

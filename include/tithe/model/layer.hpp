@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "tithe/model/concept.hpp"
 #include "tithe/model/config.hpp"
@@ -44,6 +45,19 @@ struct Layer {
             .mlp_norm = ones(d),
             .gate_up = {.weight = zeros({2 * config.intermediate_size, d})},
             .down = {.weight = zeros({d, config.intermediate_size})}};
+  }
+
+  [[nodiscard]] std::array<const Linear*, 4> maps() const { return {&qkv, &o, &gate_up, &down}; }
+
+  /// The leaves that are trained.
+  [[nodiscard]] std::vector<at::Tensor> trained() const {
+    std::vector<at::Tensor> leaves;
+    const auto add = [&](const auto&, const at::Tensor& leaf) {
+      if (leaf.requires_grad()) leaves.push_back(leaf);
+    };
+    for_each_weight(*this, add);
+    for_each_adapter_leaf(*this, add);
+    return leaves;
   }
 
   /// Calls `use(name, tensor)` for every leaf that is not an adapter's, in a fixed order.
@@ -87,6 +101,11 @@ struct LayerModule {
   [[nodiscard]] std::string_view target() const {
     const std::string_view whole{name};
     return whole.substr(whole.find('.') + 1);
+  }
+  /// The size of what it reads.
+  [[nodiscard]] std::int64_t columns(const DecoderConfig& config) const {
+    if (in == &Layer::o) return config.num_attention_heads * config.head_dim;
+    return in == &Layer::down ? config.intermediate_size : config.hidden_size;
   }
 };
 

@@ -77,7 +77,7 @@ struct AdaptedLinear : torch::autograd::Function<AdaptedLinear> {
     context->save_for_backward(std::move(saved));
     context->saved_data["firsts"] = firsts;
     context->saved_data["scaling"] = scaling;
-    context->saved_data["onto_is_bias"] = onto && onto->dim() == 1;
+    context->saved_data["has_residual"] = onto && onto->dim() == 2;
     return y;
   }
 
@@ -103,8 +103,10 @@ struct AdaptedLinear : torch::autograd::Function<AdaptedLinear> {
     }
     at::Tensor dx;
     if (context->needs_input_grad(0)) dx = dy.mm(weight).addmm_(dlow, a.to(x.scalar_type()));
-    const bool onto_is_bias = context->saved_data["onto_is_bias"].toBool();
-    variable_list gradients{dx, onto_is_bias ? at::Tensor{} : dy, {}, dlow.t().mm(x).to(a.scalar_type())};
+    variable_list gradients{dx,
+                            context->saved_data["has_residual"].toBool() ? dy : at::Tensor{},
+                            {},
+                            dlow.t().mm(x).to(a.scalar_type())};
     gradients.insert(gradients.end(), db.begin(), db.end());
     gradients.insert(gradients.end(), 2, at::Tensor{});
     return gradients;

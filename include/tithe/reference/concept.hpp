@@ -22,12 +22,23 @@ struct NamesFollow {
   int follow;
 };
 
-/// A model, as far as a reference strategy needs one: it can be copied into one that does not learn.
+/// A model, as far as a reference strategy needs one: it can be copied into one that does not learn, and its adapter, if
+/// it has one, can be left off.
 struct AnyModel {
   [[nodiscard]] AnyModel frozen_copy() const { return {}; }
+  [[nodiscard]] AnyModel without_adapter() const { return {}; }
+  [[nodiscard]] bool adapted() const { return true; }
 };
 
 }  // namespace detail
+
+/// A model that may carry an adapter, as Decoder does: `adapted()` says whether it does, `without_adapter()` gives a handle
+/// of the same weights without it.
+template <class M>
+concept AdaptableModel = requires(const M& model) {
+  { model.adapted() } -> std::same_as<bool>;
+  { model.without_adapter() } -> std::same_as<M>;
+};
 
 /// A type that names `gives_reference` or `snapshot`, and is checked as a reference strategy.
 template <class R>

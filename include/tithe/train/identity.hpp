@@ -11,11 +11,13 @@
 #include "tithe/core/content_hash.hpp"
 #include "tithe/core/sha256.hpp"
 #include "tithe/data/dataset.hpp"
+#include "tithe/model/adapter_config.hpp"
 #include "tithe/model/concept.hpp"
 #include "tithe/model/config.hpp"
 #include "tithe/model/config_file.hpp"
 #include "tithe/train/options.hpp"
 #include "tithe/train/run.hpp"
+#include "tithe/train/run_state.hpp"
 
 /// Every setting that decides a run's bits, for checkpoints and records.
 namespace tithe {
@@ -74,6 +76,20 @@ nlohmann::json configuration_of(const M& model) {
   }
 }
 
+/// What of a model decides a run's bits and is not in its checkpoints: its configuration, and under an adapter its settings
+/// and, where the run has checkpoints, what frozen weights it stands on.
+template <LanguageModel M>
+nlohmann::json identity_of(const M& model, const RunOptions& options) {
+  nlohmann::json identity = configuration_of(model);
+  if constexpr (requires { model.lora(); }) {
+    if (model.lora()) {
+      identity["lora"] = to_json(*model.lora(), {});
+      if (!options.checkpoint.folder.empty()) identity["frozen_weights"] = frozen_digest(model);
+    }
+  }
+  return identity;
+}
+
 /// The digest of a dataset's contents, in their order.
 [[nodiscard]] inline Digest digest_of(const Dataset& data) {
   Sha256 hash;
@@ -90,7 +106,7 @@ nlohmann::json configuration_of(const M& model) {
 }
 
 /// The identity of a run: two runs with equal identities, fingerprints, weights and data give equal bits. `model` is its
-/// `configuration_of`.
+/// own identity.
 inline nlohmann::json identity_of(const std::string& pipeline, const Budget& budget, const Plan& plan,
                                   const nlohmann::json& model, const RunOptions& options) {
   return {{"pipeline", pipeline},

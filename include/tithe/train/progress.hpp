@@ -18,6 +18,7 @@
 #include "tithe/train/checkpoint.hpp"
 #include "tithe/train/fingerprint.hpp"
 #include "tithe/train/run.hpp"
+#include "tithe/train/run_state.hpp"
 #include "tithe/train/stage.hpp"
 #include "tithe/train/state_json.hpp"
 
@@ -27,7 +28,7 @@ namespace tithe {
 /// What a checkpoint holds besides where the run stands. Tensors are handles: they are saved as they are by then.
 struct RunParts {
   const Ledger& ledger;
-  NamedTensors weights;                      ///< the model's
+  NamedTensors model;                        ///< its run_state
   NamedTensors parameters;                   ///< those of them that are trained, with their gradients
   std::function<NamedTensors()> references;  ///< gives those of references, under a prefix of Progress each
   std::string row_digest;                    ///< of the slice's rows as the model sees them
@@ -101,10 +102,10 @@ class Progress {
   /// Whether the slice was under way, so that its labels are paid for already.
   [[nodiscard]] bool in_slice(std::size_t slice) const { return resumed() && slice == slice_; }
 
-  /// The run begins: brings back the weights that the model had, or removes the checkpoints that it replaces.
-  void begin(const NamedTensors& weights) const {
+  /// The run begins: brings back what the model had, or removes the checkpoints that it replaces.
+  void begin(const auto& model) const {
     if (resumed()) {
-      restore_tensors(loaded_->tensors, "model.", weights);
+      restore_run_state(model, loaded_->tensors, "model.");
     } else if (!options_.folder.empty() && store_.exists()) {
       store_.clear();
     }
@@ -204,7 +205,7 @@ class Progress {
       for (const NamedTensor& tensor : tensors)
         checkpoint.tensors.push_back({prefix + tensor.name, tensor.tensor});
     };
-    add("model.", parts.weights);
+    add("model.", parts.model);
     if (parts.references) add("", parts.references());
     add("optimizer.", optimizer.state(parts.parameters));
     for (const NamedTensor& parameter : parts.parameters) {

@@ -1,0 +1,58 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <string>
+
+#include "tithe/core/error.hpp"
+#include "tithe/reference/concept.hpp"
+
+namespace tithe {
+
+/// An adapted model with its adapter off: the very weights that are trained over, asked for log-probabilities. It has no
+/// weights of its own, so a checkpoint has none to save.
+template <class Model>
+class WithoutAdapter {
+ public:
+  explicit WithoutAdapter(const Model& model) : base_{model} {
+    if constexpr (AdaptableModel<Model>) base_ = model.without_adapter();
+  }
+
+  [[nodiscard]] auto hidden(const auto& rows) const { return base_.hidden(rows); }
+  [[nodiscard]] auto predicting_hidden(const auto& rows) const { return base_.predicting_hidden(rows); }
+  [[nodiscard]] decltype(auto) head() const { return base_.head(); }
+
+ private:
+  Model base_;
+};
+
+/// The model with its adapter off: no second copy of the weights, and one forward pass more for each row.
+///
+/// Use it for models with an adapter (LoRA). Each preference stage begins with a fresh adapter over weights into which
+/// those of the stages before were merged, so this gives what FrozenSft does, without its copy. A model without an
+/// adapter is an OptionError.
+///
+/// TRL: a `peft_config` and no reference model.
+struct AdapterOff {
+  static constexpr bool gives_reference = true;
+
+  template <class Model>
+  [[nodiscard]] auto snapshot(const Model& model) const {
+    static_assert(
+        AdaptableModel<Model>,
+        "AdapterOff: this model can have no adapter to leave off. Train a Decoder with lora options, declare "
+        "`bool adapted() const` and `Model without_adapter() const`, or use FrozenSft.");
+    if constexpr (AdaptableModel<Model>) {
+      if (!model.adapted()) {
+        throw OptionError{{.who = "AdapterOff",
+                           .required = "a model with an adapter",
+                           .found = "one without",
+                           .fix = "Load the model with lora options, or use FrozenSft"}};
+      }
+    }
+    return WithoutAdapter<Model>{model};
+  }
+
+  [[nodiscard]] std::string name() const { return policy_name("AdapterOff"); }
+};
+
+}  // namespace tithe
