@@ -13,8 +13,10 @@
 #include "tithe/core/text.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/data/encode.hpp"
+#include "tithe/model/adapter_file.hpp"
 #include "tithe/model/config_file.hpp"
 #include "tithe/model/decoder.hpp"
+#include "tithe/model/lora.hpp"
 #include "tithe/model/tokenizer.hpp"
 #include "tithe/model/weight_writer.hpp"
 #include "tithe/model/weights.hpp"
@@ -55,6 +57,12 @@ struct Pretrained {
 struct PretrainedOptions {
   /// The dtype to compute in, whatever the file's is; nothing for the file's own, that of its embeddings.
   std::optional<at::ScalarType> dtype = at::kFloat;
+  /// A rank freezes the weights and puts a fresh adapter over them; without one, every weight is trained.
+  LoraOptions lora{};
+  /// A folder with an adapter in PEFT's files, from which training goes on; its own settings count.
+  std::filesystem::path adapter{};
+  /// Whether a layer's activations are made again in the backward pass: less memory, one more forward pass, the same bits.
+  bool recompute_activations = false;
 };
 
 namespace detail {
@@ -97,10 +105,18 @@ inline DecoderConfig read_folder_config(const std::filesystem::path& folder) {
   return config;
 }
 
-/// Reads a decoder from a folder's config.json and weights; every weight is trained. Throws ModelFileError
-/// for a file that is missing, malformed or not supported, and for weights that do not fit the configuration, are NaN
-/// or infinite.
+/// Reads a decoder from a folder's config.json and weights; every weight is trained, or the adapter that the options ask
+/// for. Throws ModelFileError for a file that is missing, malformed or not supported, and for weights that do not fit the
+/// configuration, are NaN or infinite; OptionError for an adapter that cannot be.
 inline Decoder load_decoder(const std::filesystem::path& folder, const PretrainedOptions& options = {}) {
+  const bool fresh_adapter = options.lora != LoraOptions{};
+  if (fresh_adapter) options.lora.validate();
+  if (fresh_adapter && !options.adapter.empty()) {
+    throw OptionError{{.who = "load_decoder",
+                       .required = "an adapter to go on with or settings of a fresh one",
+                       .found = "both",
+                       .fix = "Leave lora or adapter out; an adapter's folder says its own settings"}};
+  }
   const DecoderConfig said = read_folder_config(folder);
   const WeightFiles weights = WeightFiles::open(folder);
   const DecoderConfig config = untie_if_held(said, weights);
@@ -109,7 +125,11 @@ inline Decoder load_decoder(const std::filesystem::path& folder, const Pretraine
   const at::ScalarType own = scalar_type_of(embeddings.info(detail::embeddings_name).type);
   Decoder model = Decoder::empty(config, options.dtype.value_or(own));
   load_weights(model, weights);
-  return model.train_all();
+  model.recompute_activations(options.recompute_activations);
+  if (fresh_adapter) return model.add_adapter(options.lora);
+  if (options.adapter.empty()) return model.train_all();
+  load_adapter(model, options.adapter);
+  return model;
 }
 
 /// Reads a decoder and its tokenizer. Throws what `load_decoder` does, and ModelFileError for a tokenizer that cannot
@@ -133,6 +153,12 @@ inline Pretrained load_pretrained(const std::filesystem::path& folder,
 /// Writes a model's files into a folder that is there: configurations, then weights. Throws what `save_pretrained` does.
 inline void save_decoder(const std::filesystem::path& folder, const Decoder& model,
                          const WeightOptions& options = {}) {
+  if (model.adapted()) {
+    throw OptionError{{.who = "save_pretrained",
+                       .required = "a model without an adapter",
+                       .found = "one of rank " + std::to_string(model.lora()->rank),
+                       .fix = "Merge it first, or write the adapter alone with save_adapter"}};
+  }
   write_config(folder / detail::config_name, model.config(),
                detail::dtype_name(options.dtype.value_or(model.dtype())));
   write_generation_config(folder / detail::generation_config_name, model.config());
