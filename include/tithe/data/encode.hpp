@@ -130,25 +130,25 @@ Encoded encode_row(const Content& prompt, const std::array<const Content*, K>& c
                    const std::array<std::string_view, K>& names, const Origin& origin,
                    const Encoding& encoding, const Limits& limits) {
   require_valid(encoding, limits);
-  Row row{.prompt = {}, .completions = {}, .id = origin.id};
   const auto* messages = std::get_if<Messages>(&prompt);
-  if (messages == nullptr) {
-    row.prompt = encode_content(prompt, encoding.prompt, std::nullopt, encoding, origin, "prompt");
-  }
   for (std::size_t i = 0; i < K; ++i) {
-    const auto* answer = std::get_if<Messages>(completions[i]);
-    if ((messages == nullptr) != (answer == nullptr)) {
-      throw DataError{
-          {.who = "encode",
-           .required = "messages both as prompt and as " + std::string{names[i]} + ", or in neither",
-           .found = "them in one of the two",
-           .fix = "Write the other as [{\"role\": …, \"content\": …}] too"},
-          location_of(origin, names[i])};
+    if (std::holds_alternative<Messages>(*completions[i]) == (messages != nullptr)) continue;
+    throw DataError{
+        {.who = "encode",
+         .required = "messages both as prompt and as " + std::string{names[i]} + ", or in neither",
+         .found = "them in one of the two",
+         .fix = "Write the other as [{\"role\": …, \"content\": …}] too"},
+        location_of(origin, names[i])};
+  }
+  Row row{.prompt = {}, .completions = {}, .id = origin.id};
+  if (messages != nullptr) {
+    for (std::size_t i = 0; i < K; ++i) {
+      add_conversation(row, *messages, std::get<Messages>(*completions[i]), names[i], origin, encoding);
     }
-    if (answer != nullptr) {
-      add_conversation(row, *messages, *answer, names[i], origin, encoding);
-      continue;
-    }
+    return fit(std::move(row), names, limits, origin);
+  }
+  row.prompt = encode_content(prompt, encoding.prompt, std::nullopt, encoding, origin, "prompt");
+  for (std::size_t i = 0; i < K; ++i) {
     row.completions.push_back(encode_content(*completions[i], encoding.completion, encoding.end_of_sequence,
                                              encoding, origin, std::string{names[i]}));
   }
@@ -158,7 +158,8 @@ Encoded encode_row(const Content& prompt, const std::array<const Content*, K>& c
 }  // namespace detail
 
 /// One row with one completion. This and its siblings throw DataError, with file and line, for ids outside
-/// the vocabulary, for text without a tokenizer, for messages without a chat format, and for what is too long under TooLong::error.
+/// the vocabulary, for text without a tokenizer, for messages without a chat format or out of turn, and for
+/// what is too long under TooLong::error.
 inline Encoded encode(const Demonstration& example, const Encoding& encoding, const Limits& limits) {
   return detail::encode_row<1>(example.prompt, {&example.completion}, {"completion"}, example.origin,
                                encoding, limits);

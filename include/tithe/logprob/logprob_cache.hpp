@@ -91,8 +91,8 @@ class CompletionIndex {
         const std::int64_t length = rows.completion_lengths[completion++];
         TokenIds ids(token + begin, token + begin + fed);
         if (length > 0) ids.push_back(target[length - 1]);  // the last token is not fed
-        const auto found = places_.find(
-            completion_digest(prompt, std::move(ids), unscored_in({predecessor, predecessor + length}, begin)));
+        const auto found = places_.find(completion_digest(
+            prompt, std::move(ids), unscored_in({predecessor, predecessor + length}, begin)));
         if (found == places_.end()) {
           throw CacheError{{.who = "CompletionIndex",
                             .required = "a completion of the rows that it was made of",
