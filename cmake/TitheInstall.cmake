@@ -7,7 +7,7 @@ include(GNUInstallDirs)
 set(package_folder "${CMAKE_INSTALL_DATADIR}/cmake/tithe")
 get_property(tithe_torch_hint GLOBAL PROPERTY tithe_torch_folder)
 
-install(TARGETS tithe-core tithe-tithe EXPORT tithe-targets FILE_SET HEADERS)
+install(TARGETS tithe-core tithe-tokenizer tithe-tithe EXPORT tithe-targets FILE_SET HEADERS)
 install(EXPORT tithe-targets NAMESPACE tithe:: DESTINATION "${package_folder}")
 configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/tithe-config.cmake.in"
                               "${PROJECT_BINARY_DIR}/package/tithe-config.cmake"

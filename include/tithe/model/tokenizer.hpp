@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "tithe/core/durable_file.hpp"
@@ -43,8 +44,9 @@ enum class DecodedTokens : std::uint8_t {
   all
 };
 
-/// A tokenizer of the Llama-2 kind: byte-pair encoding over `▁`-marked text, with byte fallback. Immutable,
-/// and safe to share between threads; copies share its tables.
+/// A tokenizer by byte-pair encoding, of one of two kinds: byte-level, as GPT-2, Llama 3, Qwen and the newer
+/// Mistral models have, or that of Llama 2, over `▁`-marked text with byte fallback. Immutable, and safe to share
+/// between threads; copies share its tables.
 class Tokenizer {
  public:
   /// Reads a tokenizer.json. Throws ModelFileError, naming the field, for one that is malformed or that has a
@@ -62,7 +64,7 @@ class Tokenizer {
   /// Text to ids. A text of less than 2³¹ bytes takes time in proportion to its length times the logarithm of
   /// it. Throws DataError for text that is not UTF-8 (see `repair_utf8`) or longer.
   [[nodiscard]] TokenIds encode(std::string_view text, SpecialTokens added = SpecialTokens::add,
-                                SpelledTokens spelled = SpelledTokens::recognize) const {
+                                SpelledTokens spelled = SpelledTokens::keep_as_text) const {
     if (const std::size_t wrong = first_invalid_utf8(text); wrong != text.size()) {
       throw DataError{{"Tokenizer::encode", "text in UTF-8",
                        "an invalid byte at offset " + std::to_string(wrong),
@@ -70,20 +72,28 @@ class Tokenizer {
     }
     const detail::TokenizerParts& parts = state_->parts;
     const bool special = spelled == SpelledTokens::recognize;
+    detail::RegexMemory searching;
+    detail::MergeMemory merging;
     TokenIds ids;
     if (added == SpecialTokens::add) ids = parts.before;
-    for (const detail::Cut& outer : parts.added.cut(text, special)) {
+    const auto encode_piece = [&](std::string_view piece) {
+      const auto by = [&](const auto& bpe) { bpe.encode(piece, parts.vocabulary, special, merging, ids); };
+      std::visit(by, parts.model);
+    };
+    for (const detail::Cut& outer : parts.added.cut(text, special, searching)) {
       if (outer.id) {
         ids.push_back(*outer.id);
         continue;
       }
-      const std::string normal = detail::normalize(parts.normalizer, outer.text);
+      std::string changed;
+      std::string_view normal = outer.text;
+      if (!parts.normalizer.empty()) normal = changed = detail::normalize(parts.normalizer, outer.text);
       check_length(normal);
-      for (const detail::Cut& cut : parts.added_normalized.cut(normal, special)) {
+      for (const detail::Cut& cut : parts.added_normalized.cut(normal, special, searching)) {
         if (cut.id) {
           ids.push_back(*cut.id);
         } else {
-          parts.bpe.encode(cut.text, parts.vocabulary, special, ids);
+          parts.pre_tokenizer(cut.text, searching, encode_piece);
         }
       }
     }

@@ -11,6 +11,7 @@
 
 #include "tithe/core/text.hpp"
 #include "tithe/model/tokenizer/flat_table.hpp"
+#include "tithe/model/tokenizer/regex.hpp"
 
 namespace tithe::detail {
 
@@ -18,8 +19,9 @@ namespace tithe::detail {
 struct AddedToken {
   std::uint32_t id = 0;
   bool is_special = false;
-  bool strips_left = false;   ///< takes the white space before it along
-  bool strips_right = false;  ///< and after it
+  bool is_whole_word = false;  ///< only where no character of a word stands beside it
+  bool strips_left = false;    ///< takes the white space before it along
+  bool strips_right = false;   ///< and after it
 };
 
 /// A part of a text: an added token, or text between two of them.
@@ -40,6 +42,7 @@ constexpr bool is_white_space(char32_t code) {
 class AddedTokens {
  public:
   void add(std::string_view content, const AddedToken& token) {
+    if (token.is_whole_word && !word_) word_.emplace(word_character);
     std::uint32_t node = 0;
     starts_[static_cast<std::uint8_t>(content.front())] = true;
     for (const char c : content) {
@@ -56,7 +59,7 @@ class AddedTokens {
   }
 
   /// Cuts a text of valid UTF-8 up. Unless `special`, special tokens are text like any other.
-  [[nodiscard]] std::vector<Cut> cut(std::string_view text, bool special) const {
+  [[nodiscard]] std::vector<Cut> cut(std::string_view text, bool special, RegexMemory& memory) const {
     std::vector<Cut> cuts;
     std::size_t done = 0;
     for (std::size_t at = 0; at < text.size();) {
@@ -70,6 +73,7 @@ class AddedTokens {
       at = end;  // also where the token is not taken: matches never overlap
       const AddedToken& token = tokens_[match.token];
       if (token.is_special && !special) continue;
+      if (token.is_whole_word && touches_word(text, begin, end, memory)) continue;
       if (begin < done) continue;  // its first bytes are white space that the token before it took along
       if (token.strips_left) begin = std::max(done, white_space_before(text, begin));
       if (token.strips_right) end = white_space_after(text, end);
@@ -88,6 +92,22 @@ class AddedTokens {
     std::size_t token = none;
   };
 
+  /// `\w` in the tokenizers library: letters, marks, digits, connectors, joiners and letters in circles.
+  static constexpr std::string_view word_character =
+      R"([\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189}])";
+
+  [[nodiscard]] bool touches_word(std::string_view text, std::size_t begin, std::size_t end,
+                                  RegexMemory& memory) const {
+    const auto is_word = [&](std::string_view character) {
+      return word_->find(character, 0, memory).has_value();
+    };
+    if (begin > 0) {
+      const std::size_t before = start_of_last(text, begin);
+      if (is_word(text.substr(before, begin - before))) return true;
+    }
+    return end < text.size() && is_word(text.substr(end, next_utf8(text.substr(end)).length));
+  }
+
   static std::uint64_t edge(std::uint32_t node, char c) {
     return std::uint64_t{node} << 8 | static_cast<std::uint8_t>(c);
   }
@@ -104,10 +124,15 @@ class AddedTokens {
     return match;
   }
 
+  /// Where the character starts that ends before `end`, which is not 0.
+  static std::size_t start_of_last(std::string_view text, std::size_t end) {
+    std::size_t start = end - 1;
+    while (start > 0 && (static_cast<std::uint8_t>(text[start]) & 0xC0) == 0x80) --start;
+    return start;
+  }
   static std::size_t white_space_before(std::string_view text, std::size_t end) {
     while (end > 0) {
-      std::size_t start = end - 1;
-      while (start > 0 && (static_cast<std::uint8_t>(text[start]) & 0xC0) == 0x80) --start;
+      const std::size_t start = start_of_last(text, end);
       if (!is_white_space(next_utf8(text.substr(start)).code)) break;
       end = start;
     }
@@ -125,6 +150,7 @@ class AddedTokens {
   std::vector<AddedToken> tokens_{};
   FlatTable children_{};
   std::vector<std::size_t> token_at_{none};  // by node: an index into tokens_
+  std::optional<Regex> word_{};              // only where some token must be a whole word
   std::array<bool, 256> starts_{};           // whether any token starts with a byte
 };
 

@@ -1,17 +1,22 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "tithe/core/example.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/model/tokenizer/added_tokens.hpp"
 #include "tithe/model/tokenizer/bpe.hpp"
+#include "tithe/model/tokenizer/byte_level.hpp"
+#include "tithe/model/tokenizer/pre_tokenizer.hpp"
 #include "tithe/model/tokenizer/read_model.hpp"
+#include "tithe/model/tokenizer/read_steps.hpp"
 #include "tithe/model/tokenizer/text_steps.hpp"
 
 namespace tithe::detail {
@@ -22,76 +27,12 @@ struct TokenizerParts {
   AddedTokens added;             ///< looked for in the text as it is
   AddedTokens added_normalized;  ///< looked for in the normalised text
   Normalizer normalizer;
-  Bpe bpe;
+  PreTokenizer pre_tokenizer;
+  std::variant<Bpe, ByteLevelBpe> model;
   TokenIds before;  ///< what the post-processor puts before a text
   TokenIds after;   ///< and after it
   std::vector<DecoderStep> decoder;
 };
-
-/// Steps multiply: sixty that double a text would make a letter fill all memory.
-inline void check_growth(const TokenizerFile& step, double factor, double& growth) {
-  constexpr double limit = 1024;
-  growth *= factor;
-  if (growth > limit) step.fail_here("steps that make a text at most 1024 times longer", "more");
-}
-
-inline Replace read_replace(const TokenizerFile& step, double& growth) {
-  const TokenizerFile pattern = step.object("pattern");
-  if (!pattern.has("String")) {
-    pattern.fail_here("a \"String\"", in_quotes(pattern.json().dump()),
-                      "Regular expressions are not supported here");
-  }
-  Replace replace{pattern.require<std::string>("String"), step.require<std::string>("content")};
-  if (replace.pattern.empty()) pattern.fail("String", "a pattern that is not empty", "an empty one");
-  if (replace.content.size() > replace.pattern.size()) {
-    check_growth(step,
-                 static_cast<double>(replace.content.size()) / static_cast<double>(replace.pattern.size()),
-                 growth);
-  }
-  return replace;
-}
-
-inline void read_normalizer(const TokenizerFile& step, Normalizer& steps, double& growth) {
-  const auto type = step.require<std::string>("type");
-  if (type == "Sequence") {
-    for (const TokenizerFile& inner : step.objects("normalizers")) read_normalizer(inner, steps, growth);
-  } else if (type == "Prepend") {
-    const auto content = step.require<std::string>("prepend");
-    check_growth(step, 1 + static_cast<double>(content.size()), growth);  // of a text of one letter
-    steps.emplace_back(Prepend{content});
-  } else if (type == "Replace") {
-    steps.emplace_back(read_replace(step, growth));
-  } else {
-    refuse_type(step, "a normalizer among Sequence, Prepend and Replace");
-  }
-}
-
-inline void read_decoder(const TokenizerFile& step, std::vector<DecoderStep>& steps, double& growth) {
-  const auto type = step.require<std::string>("type");
-  if (type == "Sequence") {
-    for (const TokenizerFile& inner : step.objects("decoders")) read_decoder(inner, steps, growth);
-  } else if (type == "Replace") {
-    steps.emplace_back(ReplaceInTokens{read_replace(step, growth)});
-  } else if (type == "ByteFallback") {
-    steps.emplace_back(ByteFallback{});
-  } else if (type == "Fuse") {
-    steps.emplace_back(Fuse{});
-  } else if (type == "Strip") {
-    const auto content = step.require<std::string>("content");
-    const Utf8Piece character = next_utf8(content);
-    if (content.empty() || character.length != content.size()) {
-      step.fail("content", "one character", in_quotes(content));
-    }
-    const auto count = [&](const char* key) {
-      const auto number = step.require<std::int64_t>(key);
-      if (number < 0) step.fail(key, "a count from 0", std::to_string(number));
-      return static_cast<std::size_t>(number);
-    };
-    steps.emplace_back(Strip{content, count("start"), count("stop")});
-  } else {
-    refuse_type(step, "a decoder among Sequence, Replace, ByteFallback, Fuse and Strip");
-  }
-}
 
 /// Reads what the post-processor puts around a single text; what it does with pairs of texts does not concern
 /// us.
@@ -136,15 +77,20 @@ inline void read_post_processor(const TokenizerFile& step, TokenizerParts& parts
 inline TokenizerParts read_tokenizer(const TokenizerFile& file) {
   refuse_others(file, {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                        "post_processor", "decoder", "model"});
-  if (file.has("pre_tokenizer")) refuse_type(file.object("pre_tokenizer"), "no pre-tokenizer");
+  PreTokenizer pre_tokenizer;
+  const bool is_byte_level =
+      file.has("pre_tokenizer") && read_pre_tokenizer(file.object("pre_tokenizer"), pre_tokenizer);
   const TokenizerFile model = file.object("model");
   Vocabulary vocabulary = read_vocabulary(file, model);
-  Bpe bpe = read_bpe(model, vocabulary);
+  using Model = std::variant<Bpe, ByteLevelBpe>;
+  Model bpe =
+      is_byte_level ? Model{read_byte_level_bpe(model, vocabulary)} : Model{read_bpe(model, vocabulary)};
   TokenizerParts parts{.vocabulary = std::move(vocabulary),
                        .added = {},
                        .added_normalized = {},
                        .normalizer = {},
-                       .bpe = std::move(bpe),
+                       .pre_tokenizer = std::move(pre_tokenizer),
+                       .model = std::move(bpe),
                        .before = {},
                        .after = {},
                        .decoder = {}};
@@ -153,17 +99,20 @@ inline TokenizerParts read_tokenizer(const TokenizerFile& file) {
   if (file.has("post_processor")) read_post_processor(file.object("post_processor"), parts);
   growth = 1;
   read_decoder(file.object("decoder"), parts.decoder, growth);
+  const auto joins_bytes = [](const DecoderStep& step) { return std::holds_alternative<JoinBytes>(step); };
+  if (is_byte_level != std::any_of(parts.decoder.begin(), parts.decoder.end(), joins_bytes)) {
+    file.fail("decoder", "ByteLevel in both the pre-tokenizer and the decoder, or in neither",
+              "it in one of them");
+  }
 
   for (const TokenizerFile& entry : file.objects("added_tokens")) {
     const auto content = entry.require<std::string>("content");
     const bool is_special = entry.get_or("special", false);
     const AddedToken token{.id = *parts.vocabulary.find(content),
                            .is_special = is_special,
+                           .is_whole_word = entry.get_or("single_word", false),
                            .strips_left = entry.get_or("lstrip", false),
                            .strips_right = entry.get_or("rstrip", false)};
-    if (entry.get_or("single_word", false)) {
-      entry.fail("single_word", "false", "true", "Added tokens that must be whole words are not supported");
-    }
     if (entry.get_or("normalized", !is_special)) {
       const std::string normal = normalize(parts.normalizer, content);
       if (normal.empty())

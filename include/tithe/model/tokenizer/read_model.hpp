@@ -17,6 +17,9 @@
 #include "tithe/data/json.hpp"
 #include "tithe/data/json_object.hpp"
 #include "tithe/model/tokenizer/bpe.hpp"
+#include "tithe/model/tokenizer/byte_level.hpp"
+#include "tithe/model/tokenizer/merge_table.hpp"
+#include "tithe/model/tokenizer/vocabulary.hpp"
 
 namespace tithe::detail {
 
@@ -52,6 +55,7 @@ inline Vocabulary read_vocabulary(const TokenizerFile& file, const TokenizerFile
     if (id >= vocabulary.tokens.size()) {
       vocabulary.tokens.resize(id + 1);
       vocabulary.special.resize(id + 1);
+      vocabulary.in_model.resize(id + 1);
     }
     if (!vocabulary.tokens[id].empty()) {
       where.fail(field, "an id of its own",
@@ -64,6 +68,7 @@ inline Vocabulary read_vocabulary(const TokenizerFile& file, const TokenizerFile
     if (token.empty()) table.fail(token, "a token that is not empty", "an empty one");
     place(table, token, token, table.require<std::int64_t>(token));
   }
+  for (const auto& [token, id] : vocabulary.ids) vocabulary.in_model[id] = 1;
   const std::size_t model_size = vocabulary.ids.size();
   std::size_t next = model_size;
   for (const TokenizerFile& entry : added) {
@@ -90,8 +95,8 @@ inline Vocabulary read_vocabulary(const TokenizerFile& file, const TokenizerFile
 }
 
 /// Reads `model.merges`: pairs of tokens since 2024, "left right" in one string before.
-inline std::vector<Bpe::Merge> read_merges(const TokenizerFile& model, const Vocabulary& vocabulary) {
-  std::vector<Bpe::Merge> merges;
+inline std::vector<MergeTable::Merge> read_merges(const TokenizerFile& model, const Vocabulary& vocabulary) {
+  std::vector<MergeTable::Merge> merges;
   for (const Json& item : model.array("merges")) {
     const std::string field = "merges[" + std::to_string(merges.size()) + ']';
     std::string left;
@@ -120,7 +125,8 @@ inline std::vector<Bpe::Merge> read_merges(const TokenizerFile& model, const Voc
   return merges;
 }
 
-inline Bpe read_bpe(const TokenizerFile& model, const Vocabulary& vocabulary) {
+/// Refuses what no kind of byte-pair encoding here does.
+inline void check_model(const TokenizerFile& model) {
   refuse_others(model, {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                         "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
   if (model.require<std::string>("type") != "BPE") refuse_type(model, "\"BPE\"");
@@ -132,6 +138,30 @@ inline Bpe read_bpe(const TokenizerFile& model, const Vocabulary& vocabulary) {
       model.fail(key, "null or \"\"", in_quotes(affix), "Marked parts of words are not supported");
     }
   }
+}
+
+/// Reads byte-pair encoding over bytes. Every byte is a token, so that nothing is ever unknown.
+inline ByteLevelBpe read_byte_level_bpe(const TokenizerFile& model, const Vocabulary& vocabulary) {
+  check_model(model);
+  (void)model.get<std::string>("unk_token");
+  (void)model.get<bool>("fuse_unk");
+  (void)model.get<bool>("byte_fallback");
+  ByteLevelBpe::Options options{.bytes = {}, .ignore_merges = model.get_or("ignore_merges", false)};
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    const std::string name = name_of_byte(static_cast<std::uint8_t>(byte));
+    const auto id = vocabulary.find(name);
+    if (!id || vocabulary.in_model[*id] == 0) {
+      model.fail("vocab", "a token for each of the 256 bytes, since the pre-tokenizer is ByteLevel",
+                 "none for byte " + std::to_string(byte) + ", " + in_quotes(name));
+    }
+    options.bytes[byte] = *id;
+  }
+  return ByteLevelBpe{vocabulary, read_merges(model, vocabulary), options};
+}
+
+/// Reads byte-pair encoding over characters.
+inline Bpe read_bpe(const TokenizerFile& model, const Vocabulary& vocabulary) {
+  check_model(model);
   Bpe::Options options{.fuse_unknown = model.get_or("fuse_unk", false),
                        .ignore_merges = model.get_or("ignore_merges", false)};
   if (const auto unknown = model.get<std::string>("unk_token")) {

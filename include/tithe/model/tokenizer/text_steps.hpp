@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "tithe/core/text.hpp"
+#include "tithe/model/tokenizer/byte_level.hpp"
+#include "tithe/model/tokenizer/unicode.hpp"
 
 /// The small steps that a tokenizer.json composes: what happens to a text before it is encoded, and to tokens
 /// when they become a text again.
@@ -43,7 +45,7 @@ struct Prepend {
   }
 };
 
-using NormalizerStep = std::variant<Replace, Prepend>;
+using NormalizerStep = std::variant<Replace, Prepend, Nfc>;
 using Normalizer = std::vector<NormalizerStep>;
 
 inline std::string normalize(const Normalizer& steps, std::string_view text) {
@@ -134,7 +136,17 @@ struct ReplaceInTokens {
   }
 };
 
-using DecoderStep = std::variant<ReplaceInTokens, ByteFallback, Fuse, Strip>;
+/// All tokens become the text that their bytes spell, with U+FFFD for bytes that are no character. A token whose
+/// name spells no bytes, as an added one may be, is text itself.
+struct JoinBytes {
+  [[nodiscard]] std::vector<std::string> operator()(const std::vector<std::string>& tokens) const {
+    std::string all;
+    for (const std::string& token : tokens) all += bytes_of_name(token).value_or(token);
+    return {is_valid_utf8(all) ? all : repair_utf8(all)};
+  }
+};
+
+using DecoderStep = std::variant<ReplaceInTokens, ByteFallback, Fuse, Strip, JoinBytes>;
 
 inline std::string join_tokens(const std::vector<DecoderStep>& steps, std::vector<std::string> tokens) {
   for (const DecoderStep& step : steps) {
