@@ -135,9 +135,10 @@ CATCH_TEST_CASE("a configuration that is not the file's is refused before a mode
 
 CATCH_TEST_CASE("the shapes of a configuration are those of its model", "[model]") {
   for (const bool tied : {false, true}) {
-    for (const bool biased : {false, true}) {
+    for (const bool is_qwen2 : {false, true}) {
       DecoderConfig config = config_of(tied);
-      config.qkv_bias = biased;
+      config.qkv_bias = is_qwen2;
+      config.qk_norm = !is_qwen2;
       const NamedTensors made = Decoder::empty(config).weights();
       const std::vector<WeightShape> said = weight_shapes(config);
       CATCH_REQUIRE(said.size() == made.size());
@@ -164,17 +165,69 @@ CATCH_TEST_CASE("weights that are not finite are refused", "[model]") {
   }
 }
 
-CATCH_TEST_CASE("a tied head may stand in the file if it is the embeddings", "[model]") {
-  const auto add_head = [](double difference) {
-    return [difference](NamedTensors& tensors) {
-      tensors.push_back({"lm_head.weight", tensors.front().tensor + difference});
-    };
+CATCH_TEST_CASE("a tied head may stand in the file, and unties the model if it is not the embeddings",
+                "[model]") {
+  const auto loaded = [](const std::function<at::Tensor(const at::Tensor&)>& head) {
+    const TemporaryFolder folder;
+    const Decoder model = random_decoder(config_of(true), 1, at::kFloat);
+    write_config(folder.path / "config.json", model.config());
+    NamedTensors tensors = model.weights();
+    tensors.push_back({"lm_head.weight", head(tensors.front().tensor)});
+    write_safetensors(folder.path / "model.safetensors", tensors);
+    return load_decoder(folder.path);
   };
-  CATCH_CHECK(refusal(add_head(0), true) == "accepted");
-  CATCH_CHECK(contains(refusal(add_head(0.1), true), "\"lm_head.weight\", which the model has no place for"));
-  CATCH_CHECK(refusal([](NamedTensors& tensors) {
-                tensors.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", at::full({3}, 1.0)});
-              }) == "accepted");
+  const at::NoGradGuard no_grad;
+  const Decoder same = loaded([](const at::Tensor& embeddings) { return embeddings; });
+  CATCH_CHECK(same.config().tie_word_embeddings);
+  CATCH_CHECK(same.weights().back().name == "model.norm.weight");
+  const Decoder other = loaded([](const at::Tensor& embeddings) { return embeddings + 0.1; });
+  CATCH_CHECK_FALSE(other.config().tie_word_embeddings);
+  CATCH_CHECK(distance(other.head(), same.head() + 0.1) == 0);
+  CATCH_CHECK(distance(other.weights().front().tensor, same.head()) == 0);
+  // In another dtype it cannot be the same tensor; the numbers may be.
+  const Decoder half = loaded([](const at::Tensor& embeddings) { return embeddings.to(at::kHalf); });
+  CATCH_CHECK_FALSE(half.config().tie_word_embeddings);
+  // Of another shape it is no head, and one beside a model that was made tied has no place.
+  CATCH_CHECK(contains(
+      refusal([](NamedTensors& tensors) { tensors.push_back({"lm_head.weight", at::full({3, 16}, 1.0)}); },
+              true),
+      "\"lm_head.weight\" of shape [3, 16] instead of [23, 16]"));
+  const TemporaryFolder folder;
+  write_safetensors(folder.path / "model.safetensors", other.weights());
+  CATCH_CHECK(
+      contains(thrown<ModelFileError>([&] { load_weights(same, WeightFiles::open(folder.path)); }).what(),
+               "\"lm_head.weight\", which the model has no place for"));
+}
+
+CATCH_TEST_CASE("tables of rotary positions are left aside", "[model]") {
+  const auto with = [](const char* name) {
+    return refusal([&](NamedTensors& tensors) { tensors.push_back({name, at::full({3}, 1.0)}); });
+  };
+  CATCH_CHECK(with("model.layers.0.self_attn.rotary_emb.inv_freq") == "accepted");
+  CATCH_CHECK(with("model.rotary_emb.inv_freq") == "accepted");
+  CATCH_CHECK(contains(with("inv_freq"), "\"inv_freq\", which the model has no place for"));
+}
+
+CATCH_TEST_CASE("generation_config.json says which tokens end an answer", "[model]") {
+  const TemporaryFolder folder;
+  const Decoder model = random_decoder(config_of(true), 1, at::kFloat);
+  save_decoder(folder.path, model);
+  const auto ends = [&](const char* text) {
+    write_durably(folder.path / "generation_config.json", text);
+    return load_decoder(folder.path).config().eos_token_ids;
+  };
+  CATCH_CHECK(load_decoder(folder.path).config().eos_token_ids == TokenIds{2});
+  CATCH_CHECK(ends(R"({"eos_token_id": [5, 2], "temperature": 0.1})") == TokenIds{5, 2});
+  CATCH_CHECK(ends(R"({"eos_token_id": 7})") == TokenIds{7});
+  CATCH_CHECK(ends("{}") == TokenIds{2});
+  CATCH_CHECK(ends(R"({"eos_token_id": null})") == TokenIds{2});
+  for (const char* text : {R"({"eos_token_id": 23})", R"({"eos_token_id": [2, -1]})"}) {
+    CATCH_CHECK(contains(thrown<ModelFileError>([&] { ends(text); }).what(),
+                         "generation_config.json: \"eos_token_id\": load_decoder needs ids from 0 to under"));
+  }
+  CATCH_CHECK(contains(thrown<ModelFileError>([&] { ends("[]"); }).what(), "a JSON object"));
+  std::filesystem::remove(folder.path / "generation_config.json");
+  CATCH_CHECK(load_decoder(folder.path).config().eos_token_ids == TokenIds{2});
 }
 
 CATCH_TEST_CASE("files that are missing are named", "[model]") {

@@ -63,6 +63,28 @@ class JsonInput {
   JsonInput(std::string_view text, Location where, std::string who, std::size_t offset)
       : text_{text}, where_{std::move(where)}, who_{std::move(who)}, offset_{offset} {}
 
+  /// Throws Failure for a string or number of more than `most` bytes, before any is read: of one that breaks off, the
+  /// parser would make ten copies to complain of it.
+  void refuse_long_tokens(std::size_t most) {
+    bool in_string = false;
+    std::size_t start = 0;  // of the token, or of nothing in particular
+    for (std::size_t i = 0; i < text_.size(); ++i) {
+      const char c = text_[i];
+      if (i - start > most) {
+        read_ = start + 1;
+        fail("strings and numbers of at most " + std::to_string(most) + " bytes", "a longer one");
+      }
+      if (in_string && c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_string = !in_string;
+        start = i;
+      } else if (!in_string && std::string_view{",:[]{} \t\n\r"}.find(c) != std::string_view::npos) {
+        start = i;
+      }
+    }
+  }
+
   /// Sends the text's events to a handler in nlohmann's SAX manner. Throws Failure for what is not JSON (RFC
   /// 8259): NaN, trailing text, invalid UTF-8, a number out of double's range.
   template <class Handler>

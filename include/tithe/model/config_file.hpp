@@ -23,8 +23,8 @@
 namespace tithe {
 namespace detail {
 
-/// Nobody writes a config.json of a megabyte; and a document takes far more memory than its text.
-inline constexpr std::size_t max_config_size = std::size_t{1} << 20;
+/// Nobody writes a config.json as long as this, and a document takes up to 32 times its text.
+inline constexpr std::size_t max_config_size = std::size_t{1} << 18;
 
 inline DecoderConfig config_of(const ConfigFile& file) {
   const FamilyTraits& family = read_family(file);

@@ -123,7 +123,7 @@ class SafetensorsHeaderReader {
     key_ = std::move(key);
     if (tensor_ == nullptr) {
       if (header_.metadata.contains(key_)) fail_duplicate(key_);
-      // Small entries cost far more memory than bytes in the file; nobody writes more than some hundreds.
+      // Small entries cost far more memory than bytes in the file; nobody writes more than some dozens.
       if (header_.metadata.size() == max_metadata) {
         fail("at most " + std::to_string(max_metadata) + " entries of metadata", "more");
       }
@@ -146,7 +146,7 @@ class SafetensorsHeaderReader {
 
  private:
   static constexpr std::size_t max_dimensions = 32;
-  static constexpr std::size_t max_metadata = 65'536;
+  static constexpr std::size_t max_metadata = 1024;
   enum class Expected : std::uint8_t {
     root,
     key,
@@ -231,6 +231,7 @@ inline SafetensorsHeader read_safetensors_header(std::string_view file, const Lo
     fail("a header that starts with {", in_quotes(text.substr(0, 8)) + ", at byte 8");
 
   JsonInput<ModelFileError> input{text, where, who, prefix};
+  input.refuse_long_tokens(std::size_t{1} << 16);
   detail::SafetensorsHeaderReader reader{input};
   input.parse(reader);
   SafetensorsHeader header = reader.take();

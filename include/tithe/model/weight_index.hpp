@@ -68,6 +68,7 @@ class WeightIndexReader {
     if (!in_map()) return value("a string");
     require_plain(text);
     tensors_.push_back({std::move(key_), &*files_.insert(std::move(text)).first});
+    if (files_.size() > max_files) input_.fail("at most " + std::to_string(max_files) + " files", "more");
     return true;
   }
 
@@ -100,6 +101,7 @@ class WeightIndexReader {
 
  private:
   static constexpr std::string_view map_name = "weight_map";
+  static constexpr std::size_t max_files = 1024;  // the largest models have some hundreds
   struct Entry {
     std::string name;
     const std::string* file;  // in files_
@@ -149,6 +151,7 @@ class WeightIndexReader {
 /// ModelFileError, naming the tensor, for what is malformed, and for a file that is not a plain name.
 inline WeightIndex parse_weight_index(std::string_view text, const Location& where) {
   JsonInput<ModelFileError> input{text, where, "WeightFiles"};
+  input.refuse_long_tokens(std::size_t{1} << 16);
   detail::WeightIndexReader reader{input};
   input.parse(reader);
   return reader.take();

@@ -72,27 +72,24 @@ inline std::vector<WeightShape> weight_shapes(const DecoderConfig& config) {
   const std::int64_t kv = config.num_key_value_heads * config.head_dim;
   std::vector<WeightShape> all{{"model.embed_tokens.weight", {config.vocab_size, d}}};
   for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    const auto add = [&](const char* name, std::vector<std::int64_t> shape) {
+    const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
       all.push_back({"model.layers." + std::to_string(i) + '.' + name, std::move(shape)});
     };
     add("input_layernorm.weight", {d});
-    add("self_attn.q_proj.weight", {q, d});
-    add("self_attn.k_proj.weight", {kv, d});
-    add("self_attn.v_proj.weight", {kv, d});
-    if (config.qkv_bias) {
-      add("self_attn.q_proj.bias", {q});
-      add("self_attn.k_proj.bias", {kv});
-      add("self_attn.v_proj.bias", {kv});
+    for (const auto& [name, rows] :
+         {std::pair{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}}) {
+      add(std::string{name} + ".weight", {rows, d});
+      if (config.qkv_bias) add(std::string{name} + ".bias", {rows});
     }
+    add("self_attn.o_proj.weight", {d, q});
+    add("mlp.gate_proj.weight", {config.intermediate_size, d});
+    add("mlp.up_proj.weight", {config.intermediate_size, d});
+    add("mlp.down_proj.weight", {d, config.intermediate_size});
     if (config.qk_norm) {
       add("self_attn.q_norm.weight", {config.head_dim});
       add("self_attn.k_norm.weight", {config.head_dim});
     }
-    add("self_attn.o_proj.weight", {d, q});
     add("post_attention_layernorm.weight", {d});
-    add("mlp.gate_proj.weight", {config.intermediate_size, d});
-    add("mlp.up_proj.weight", {config.intermediate_size, d});
-    add("mlp.down_proj.weight", {d, config.intermediate_size});
   }
   all.push_back({"model.norm.weight", {d}});
   if (!config.tie_word_embeddings) all.push_back({"lm_head.weight", {config.vocab_size, d}});
