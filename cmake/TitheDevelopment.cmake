@@ -81,10 +81,21 @@ set(folders "$<REMOVE_DUPLICATES:$<FILTER:${folders},EXCLUDE,^(/usr/include|${PR
 file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/include_flags.rsp"
      CONTENT "\"-I${PROJECT_SOURCE_DIR}/include\"\n\"-isystem$<JOIN:${folders},\"\n\"-isystem>\"\n")
 
+# Loops that are worth optimizing where nothing else is.
+if(CMAKE_BUILD_TYPE STREQUAL "Debug" AND NOT TITHE_SANITIZE)
+  add_library(tithe-optimized OBJECT EXCLUDE_FROM_ALL "${CMAKE_CURRENT_LIST_DIR}/optimized.cpp")
+  target_link_libraries(tithe-optimized PRIVATE tithe-development tithe::tithe)
+  target_compile_options(tithe-optimized PRIVATE -O2)
+endif()
+
 # Gives a target our flags and the library (tithe::tithe or tithe::core).
 function(tithe_own_target target library)
   target_link_libraries(${target} PRIVATE tithe-development ${library})
   if(TITHE_PCH AND library STREQUAL "tithe::tithe")
     target_precompile_headers(${target} REUSE_FROM tithe-precompiled)
+  endif()
+  get_target_property(type ${target} TYPE)
+  if(TARGET tithe-optimized AND library STREQUAL "tithe::tithe" AND type STREQUAL "EXECUTABLE")
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:tithe-optimized>)
   endif()
 endfunction()

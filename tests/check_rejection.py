@@ -5,6 +5,9 @@
 Without --case the file must compile without a word. With it, the compiler must give exactly one error, a static
 assertion whose first line holds --text, in at most ten lines: the reader of a wrong composition sees our sentence and
 little else. The text is matched literally, so any other breakage of the file fails the test.
+
+With --headers, the run without --case leaves the headers that the file begins with there, precompiled, and runs with
+--case read them: half the time, and the compiler says no less.
 """
 import argparse
 import os
@@ -15,16 +18,49 @@ import sys
 LINES_ALLOWED = 10
 
 
-def complaints(compiler, arguments):
-    """What is wrong with one compiler's answer, as a list of sentences; and the answer."""
-    command = [compiler, "-std=c++20", "-fsyntax-only"]
-    if arguments.case:
-        command.append("-D" + arguments.case)
+def flags_of(arguments):
+    """Of the language and the folders of headers."""
+    flags = ["-std=c++20"]
     for folder in filter(None, arguments.includes.split(",")):
         if os.path.normpath(folder) == "/usr/include":
             continue  # named again, it would come before the compiler's own headers, which include its files
         own = os.path.exists(os.path.join(folder, "tithe"))
-        command += ["-I" if own else "-isystem", folder]
+        flags += ["-I" if own else "-isystem", folder]
+    return flags
+
+
+def prefix_of(compiler, arguments):
+    """Where the headers that the file begins with are kept for a compiler, which finds the precompiled ones beside."""
+    name = os.path.basename(os.path.dirname(arguments.file)) + "-" + os.path.basename(compiler)
+    return os.path.join(arguments.headers, name + ".hpp")
+
+
+def precompile(compiler, arguments):
+    """Leaves those headers there."""
+    includes = []
+    with open(arguments.file, encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("#include"):
+                includes.append(line)
+            elif line.startswith("#"):
+                break
+    prefix = prefix_of(compiler, arguments)
+    os.makedirs(arguments.headers, exist_ok=True)
+    with open(prefix, "w", encoding="utf-8") as file:
+        file.writelines(includes)
+    output = prefix + (".pch" if "clang" in os.path.basename(compiler) else ".gch")
+    beside = ["-iquote", os.path.dirname(arguments.file)]
+    command = [compiler, *flags_of(arguments), *beside, "-x", "c++-header", prefix, "-o", output]
+    subprocess.run(command, check=True)
+
+
+def complaints(compiler, arguments):
+    """What is wrong with one compiler's answer, as a list of sentences; and the answer."""
+    command = [compiler, "-fsyntax-only", *flags_of(arguments)]
+    if arguments.case:
+        command.append("-D" + arguments.case)
+        if arguments.headers and os.path.exists(prefix_of(compiler, arguments)):
+            command += ["-include", prefix_of(compiler, arguments)]
     command.append(arguments.file)
     environment = dict(os.environ, LC_ALL="C")
     # A terminal's width or colours must not change the count of lines.
@@ -56,6 +92,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--compilers", required=True, help="comma-separated")
     parser.add_argument("--includes", default="", help="comma-separated folders")
+    parser.add_argument("--headers", default="", help="a folder for precompiled headers")
     parser.add_argument("--case", default="", help="the macro of the case that is refused")
     parser.add_argument("--text", default="", help="what the refusal says")
     parser.add_argument("file")
@@ -71,6 +108,8 @@ def main():
         if wrong:
             failed = True
             print(output)
+        elif arguments.headers and not arguments.case:
+            precompile(compiler, arguments)
     return 1 if failed else 0
 
 

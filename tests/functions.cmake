@@ -68,7 +68,8 @@ function(tithe_add_rejection name file case text)
   cmake_path(ABSOLUTE_PATH file)
   set(flags "$<TARGET_PROPERTY:${library},INTERFACE_INCLUDE_DIRECTORIES>")
   string(REPLACE ";" "," compilers "${tithe_compilers}")
-  set(command "${Python3_EXECUTABLE}" "${script}" --compilers "${compilers}" --includes "$<JOIN:${flags},$<COMMA>>")
+  set(command "${Python3_EXECUTABLE}" "${script}" --compilers "${compilers}" --includes "$<JOIN:${flags},$<COMMA>>"
+      --headers "${CMAKE_CURRENT_BINARY_DIR}/rejections")
 
   # One accepting twin serves all cases of a file, and a case counts only if its twin compiles.
   cmake_path(RELATIVE_PATH file BASE_DIRECTORY "${CMAKE_CURRENT_FUNCTION_LIST_DIR}" OUTPUT_VARIABLE twin)
