@@ -68,11 +68,10 @@ class Bpe {
     }
     // A piece can be a whole text. It falls into parts that no merge can join, mostly words, and those are
     // merged one after another in the same small memory.
-    std::vector<std::uint32_t>& part = memory.ids;
+    std::vector<std::uint32_t>& part = memory.symbols;
     part.clear();
     const auto finish_part = [&] {
-      if (part.size() > 1) merges_.merge(memory, is_allowed);
-      out.insert(out.end(), part.begin(), part.end());
+      merges_.merge(part.size(), [&](std::size_t i) { return part[i]; }, is_allowed, memory, out);
       part.clear();
     };
     char32_t previous = no_character;

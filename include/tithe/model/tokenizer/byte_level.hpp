@@ -102,26 +102,21 @@ class ByteLevelBpe {
         return;
       }
     }
-    spell(piece, memory);
+    const auto byte = [&](std::size_t i) { return bytes_[static_cast<std::uint8_t>(piece[i])]; };
     if (is_free) {
-      merges_.merge(memory, [](std::uint32_t) { return true; });
+      merges_.merge(piece.size(), byte, [](std::uint32_t) { return true; }, memory, out);
     } else {
-      merges_.merge(memory, [&](std::uint32_t id) { return vocabulary.special[id] == 0; });
+      const auto is_allowed = [&](std::uint32_t id) { return vocabulary.special[id] == 0; };
+      merges_.merge(piece.size(), byte, is_allowed, memory, out);
     }
-    out.insert(out.end(), memory.ids.begin(), memory.ids.end());
   }
 
  private:
-  void spell(std::string_view piece, MergeMemory& memory) const {
-    memory.ids.resize(piece.size());
-    for (std::size_t i = 0; i < piece.size(); ++i) {
-      memory.ids[i] = bytes_[static_cast<std::uint8_t>(piece[i])];
-    }
-  }
-  [[nodiscard]] bool merges_into(std::string_view bytes, std::size_t id, MergeMemory& memory) const {
-    spell(bytes, memory);
-    merges_.merge(memory, [](std::uint32_t) { return true; });
-    return memory.ids.size() == 1 && memory.ids.front() == id;
+  [[nodiscard]] bool merges_into(std::string_view piece, std::size_t id, MergeMemory& memory) const {
+    TokenIds out;
+    const auto byte = [&](std::size_t i) { return bytes_[static_cast<std::uint8_t>(piece[i])]; };
+    merges_.merge(piece.size(), byte, [](std::uint32_t) { return true; }, memory, out);
+    return out.size() == 1 && out.front() == static_cast<std::int64_t>(id);
   }
 
   std::array<std::uint32_t, 256> bytes_;

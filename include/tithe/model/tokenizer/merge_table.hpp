@@ -10,58 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "tithe/core/example.hpp"
 #include "tithe/model/tokenizer/flat_table.hpp"
+#include "tithe/model/tokenizer/merge_list.hpp"
 
 namespace tithe::detail {
-
-/// Memory that merging works in: one for a thread.
-struct MergeMemory {
-  std::vector<std::uint32_t> ids{};  ///< the tokens of a piece, before and after
-  std::vector<std::uint64_t> queue{};
-  std::size_t lookups = 0;  ///< pairs that were looked up so far: a measure of work
-};
-
-/// The tokens of a long piece while they are merged, 4 bytes each: a token has its id at the place of its first
-/// symbol, and if it has more than one, how many at its second and last place, marked by the highest bit.
-class MergeList {
- public:
-  explicit MergeList(std::vector<std::uint32_t>& slots) : slots_{slots} {}
-
-  [[nodiscard]] std::size_t size() const { return slots_.size(); }
-  /// The token at a place; a number that is no id if none starts there.
-  [[nodiscard]] std::uint32_t id(std::size_t at) const { return slots_[at]; }
-  /// Where the next token starts; the size if there is none.
-  [[nodiscard]] std::size_t next(std::size_t at) const {
-    return at + 1 < size() && (slots_[at + 1] & mark) != 0 ? at + (slots_[at + 1] & ~mark) : at + 1;
-  }
-  /// Where the one before starts; `at` is not 0.
-  [[nodiscard]] std::size_t previous(std::size_t at) const {
-    return (slots_[at - 1] & mark) != 0 ? at - (slots_[at - 1] & ~mark) : at - 1;
-  }
-  /// Makes a token and the next one one.
-  void join(std::size_t at, std::uint32_t id) {
-    const std::size_t end = next(next(at));
-    const auto length = static_cast<std::uint32_t>(end - at) | mark;
-    slots_[next(at)] = mark;  // no id
-    slots_[at + 1] = length;
-    slots_[end - 1] = length;
-    slots_[at] = id;
-  }
-  /// Leaves only the ids.
-  void compact() {
-    std::size_t kept = 0;
-    for (std::size_t at = 0; at < size();) {
-      const std::size_t after = next(at);
-      slots_[kept++] = slots_[at];
-      at = after;
-    }
-    slots_.resize(kept);
-  }
-
- private:
-  static constexpr std::uint32_t mark = 0x8000'0000;
-  std::vector<std::uint32_t>& slots_;
-};
 
 /// The merges of byte-pair encoding (Sennrich et al. 2016): of all adjacent pairs that have a merge, the one of
 /// lowest rank is merged, leftmost first, until none is left.
@@ -88,22 +41,27 @@ class MergeTable {
     }
   }
 
-  [[nodiscard]] const std::vector<Merge>& merges() const { return merges_; }
-
-  /// Merges `memory.ids`, less than 2³¹ ones, in O(n log n). `is_allowed` says of an id whether it may be made.
-  template <class IsAllowed>
-  void merge(MergeMemory& memory, const IsAllowed& is_allowed) const {
-    if (memory.ids.size() <= few) {
-      merge_few(memory, is_allowed);
-    } else if (rises_) {
-      merge_by_rank(memory, is_allowed);
-    } else {
-      merge_by_heap(memory, is_allowed);
+  /// Appends what becomes of a piece of less than 2³¹ symbols, `symbol(i)` each, in O(n log n). `is_allowed` says of
+  /// an id whether it may be made.
+  template <class Symbol, class IsAllowed>
+  void merge(std::size_t size, const Symbol& symbol, const IsAllowed& is_allowed, MergeMemory& memory,
+             TokenIds& out) const {
+    if (size > window) {
+      merge_long(size, symbol, is_allowed, memory, out);
+      return;
     }
+    spell(0, size, symbol, memory);
+    if (size <= few) {
+      merge_few(memory, is_allowed);
+    } else {
+      merge_list(memory, is_allowed).compact();
+    }
+    out.insert(out.end(), memory.ids.begin(), memory.ids.end());
   }
 
  private:
   static constexpr std::size_t few = 64;
+  static constexpr std::size_t window = 4096;
 
   static std::uint64_t key(std::uint32_t left, std::uint32_t right) {
     return std::uint64_t{left} << 32 | right;
@@ -151,10 +109,16 @@ class MergeTable {
     ids.resize(size);
   }
 
-  /// Where every merge makes tokens whose own merges come later, as training does, all pairs of one rank are
-  /// merged in one sweep before the next rank begins: memory is passed through in order, which a heap does not.
+  /// A longer piece, as a list of what is left.
   template <class IsAllowed>
-  void merge_by_rank(MergeMemory& memory, const IsAllowed& is_allowed) const {
+  MergeList merge_list(MergeMemory& memory, const IsAllowed& is_allowed) const {
+    return rises_ ? merge_by_rank(memory, is_allowed) : merge_by_heap(memory, is_allowed);
+  }
+
+  /// Where every merge makes tokens whose own merges come later, as training does, all pairs of one rank are merged
+  /// in one sweep before the next rank begins. That takes a fraction of a heap's time.
+  template <class IsAllowed>
+  MergeList merge_by_rank(MergeMemory& memory, const IsAllowed& is_allowed) const {
     MergeList list{memory.ids};
     FlatTable bucket_of;  // by rank
     std::vector<std::vector<std::uint32_t>> buckets;
@@ -167,6 +131,10 @@ class MergeTable {
         bucket = static_cast<std::uint32_t>(buckets.size());
         bucket_of.insert_or_assign(rank, bucket);
         buckets.emplace_back();
+        if (!memory.spare.empty()) {
+          buckets.back().swap(memory.spare.back());
+          memory.spare.pop_back();
+        }
         ranks.push(rank);
       }
       buckets[bucket].push_back(static_cast<std::uint32_t>(at));
@@ -183,13 +151,15 @@ class MergeTable {
         note(at);
         if (at != 0) note(list.previous(at));
       }
+      places.clear();
+      memory.spare.push_back(std::move(places));
     }
-    list.compact();
+    return list;
   }
 
   /// Merges in any order of ranks.
   template <class IsAllowed>
-  void merge_by_heap(MergeMemory& memory, const IsAllowed& is_allowed) const {
+  MergeList merge_by_heap(MergeMemory& memory, const IsAllowed& is_allowed) const {
     MergeList list{memory.ids};
     // Rank above place, so that the smallest number is the next merge. Entries are never taken out early: one
     // whose pair is gone is passed over.
@@ -213,7 +183,59 @@ class MergeTable {
       if (note(at)) std::push_heap(queue.begin(), queue.end(), smallest_first);
       if (at != 0 && note(list.previous(at))) std::push_heap(queue.begin(), queue.end(), smallest_first);
     }
-    list.compact();
+    return list;
+  }
+
+  template <class Symbol>
+  static void spell(std::size_t begin, std::size_t end, const Symbol& symbol, MergeMemory& memory) {
+    memory.ids.resize(end - begin);
+    for (std::size_t i = begin; i < end; ++i) memory.ids[i - begin] = symbol(i);
+  }
+
+  /// A piece that a cache may not hold, window by window, which takes time in proportion to its length.
+  ///
+  /// Tokens in a row are what merging gives if every two neighbours are what merging the two gives: the first merge
+  /// across a boundary would have happened with the two tokens alone, since what is merged inside a token depends
+  /// on nothing else. So the last tokens of a window, which its end may have cut, go to the next window, and where
+  /// two windows meet the two neighbours are tried. Should they differ, the whole piece is merged at once.
+  template <class Symbol, class IsAllowed>
+  void merge_long(std::size_t size, const Symbol& symbol, const IsAllowed& is_allowed, MergeMemory& memory,
+                  TokenIds& out) const {
+    constexpr int left_over = 16;
+    const std::size_t before = out.size();
+    std::size_t last = 0;  // where the last token of those done starts
+    for (std::size_t begin = 0; begin < size;) {
+      const std::size_t end = std::min(begin + window, size);
+      spell(begin, end, symbol, memory);
+      const MergeList list = merge_list(memory, is_allowed);
+      std::size_t cut = list.size();
+      for (int i = 0; end < size && i < left_over && cut > 0; ++i) cut = list.previous(cut);
+      const std::size_t met = out.size();  // the place of the first token of this window
+      const std::size_t met_begin = last;
+      const std::size_t met_end = begin + list.next(0);
+      for (std::size_t at = 0; at < cut; at = list.next(at)) {
+        out.push_back(list.id(at));
+        last = begin + at;
+      }
+      if (cut == 0 ||
+          (begin > 0 && !agree(met_begin, met_end, {out[met - 1], out[met]}, symbol, is_allowed, memory))) {
+        out.resize(before);
+        spell(0, size, symbol, memory);
+        merge_list(memory, is_allowed).compact();
+        out.insert(out.end(), memory.ids.begin(), memory.ids.end());
+        return;
+      }
+      if (begin == 0) out.reserve(before + (out.size() - before + left_over) * (size / cut + 1));
+      begin += cut;
+    }
+  }
+  /// Whether a part of a piece becomes these two tokens.
+  template <class Symbol, class IsAllowed>
+  bool agree(std::size_t begin, std::size_t end, std::pair<std::int64_t, std::int64_t> tokens,
+             const Symbol& symbol, const IsAllowed& is_allowed, MergeMemory& memory) const {
+    spell(begin, end, symbol, memory);
+    merge_list(memory, is_allowed).compact();
+    return memory.ids.size() == 2 && memory.ids[0] == tokens.first && memory.ids[1] == tokens.second;
   }
 
   std::vector<Merge> merges_;  // by rank
