@@ -192,7 +192,7 @@ void sampled() {
 void pretrained(const std::filesystem::path& folder, const std::filesystem::path& out) {
   // docs: load
   const Pretrained pretrained = load_pretrained(folder);  // config.json, model.safetensors, tokenizer.json
-  save_pretrained(out, pretrained);                       // the same three files
+  save_pretrained(out, pretrained);                       // the same files
   // docs: end
   // docs: generate
   const std::vector<std::string> prompts{"Once upon a time", "One day"};

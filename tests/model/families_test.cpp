@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -273,4 +274,26 @@ CATCH_TEST_CASE("every family is saved as it was read, in any dtype and in sever
   CATCH_CHECK_FALSE(std::filesystem::exists(folder.path() / "model.safetensors"));
   CATCH_CHECK(load_decoder(folder.path(), {.dtype = std::nullopt}).dtype() == own);
   CATCH_CHECK(family_error(load_decoder(folder.path()), cases) == family_error(model, cases));
+}
+
+// For check_saved.py, which says where to.
+CATCH_TEST_CASE("every family saved for transformers to read", "[.save]") {
+  const char* out = std::getenv("TITHE_SAVE_TO");
+  CATCH_REQUIRE(out != nullptr);
+  std::map<std::string, std::filesystem::path> sources{{"mistral", family("mistral")},
+                                                       {"qwen3", family("qwen3")}};
+  if (const auto data = test::third_party_data("hf")) {
+    for (const char* name : {"llama3", "qwen2"}) sources[name] = *data / name;
+  }
+  for (const auto& [name, source] : sources) {
+    const Decoder model = load_decoder(source);
+    const auto save = [&](const char* suffix, const WeightOptions& options) {
+      const auto folder = std::filesystem::path{out} / (name + suffix);
+      std::filesystem::create_directories(folder);
+      save_decoder(folder, model, options);
+    };
+    save("-float32", {});
+    save("-float16", {.dtype = at::kHalf});
+    save("-bfloat16", {.dtype = at::kBFloat16, .max_file_bytes = 30'000});
+  }
 }
