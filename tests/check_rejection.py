@@ -50,8 +50,9 @@ def precompile(compiler, arguments):
         file.writelines(includes)
     output = prefix + (".pch" if "clang" in os.path.basename(compiler) else ".gch")
     beside = ["-iquote", os.path.dirname(arguments.file)]
-    command = [compiler, *flags_of(arguments), *beside, "-x", "c++-header", prefix, "-o", output]
+    command = [compiler, *flags_of(arguments), *beside, "-x", "c++-header", prefix, "-o", output + ".new"]
     subprocess.run(command, check=True)
+    os.replace(output + ".new", output)  # another run of the tests may be reading it
 
 
 def complaints(compiler, arguments):
