@@ -206,6 +206,30 @@ void pretrained(const std::filesystem::path& folder, const std::filesystem::path
   }
 }
 
+void conversations(const std::filesystem::path& folder) {
+  const Pretrained pretrained = load_pretrained(folder);
+  // docs: chat-format
+  const auto turn = [](const std::string& name) {
+    return ChatTurn{.header = {name + ":"}, .end = {SpecialToken{"</s>"}}, .after = {"\n"}};
+  };
+  const ChatFormat format{.name = "questions",
+                          .begin = {SpecialToken{"<s>"}},
+                          .user = turn("Question"),
+                          .assistant = turn("Answer")};
+  Encoding encoding = pretrained.encoding();
+  encoding.chat = chat_encoder(format, pretrained.tokenizer);
+  // docs: end
+  // docs: chat-generate
+  const Messages messages{{"user", "Who was Lily?"}};
+  const std::vector<TokenIds> prompts{generation_prompt(messages, encoding.chat)};
+  const auto answers = generate(pretrained.model, prompts,
+                                {.max_new_tokens = Tokens{20}, .stop_ids = end_of_answer(encoding.chat)});
+  // docs: end
+  expect(
+      answers.size() == 1 && pretrained.tokenizer.decode(prompts[0], DecodedTokens::all).ends_with("Answer:"),
+      "a prompt ends with the opening of an answer");
+}
+
 void references(const std::filesystem::path& folder) {
   const Dataset data = some_data(80, Seed{1});
   const auto passes_of_reference = [&] {
@@ -237,6 +261,7 @@ int main(int argc, char** argv) {
   }
   if (argc > 1) {
     pretrained(argv[1], folder);
+    conversations(argv[1]);
   } else {
     own_model();
     logprobs();

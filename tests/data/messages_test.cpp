@@ -318,6 +318,7 @@ CATCH_TEST_CASE("a prompt to generate from is what a completion stands behind", 
   const Row row =
       encode(Demonstration{Messages{be_brief, hi}, Messages{hello}, here}, encoding, roomy).rows.at(0);
   CATCH_CHECK(generation_prompt(Messages{be_brief, hi}, by_letters) == row.prompt);
+  CATCH_CHECK(end_of_answer(by_letters) == TokenIds{110});
   const auto refused = [](const Messages& messages, const ChatEncoder& chat) {
     return std::string{thrown<DataError>([&] { (void)generation_prompt(messages, chat); }).what()};
   };

@@ -171,6 +171,7 @@ CATCH_TEST_CASE("a row scores the answers and no one else's turn", "[model][chat
   CATCH_CHECK(scored_of(all) != scored_of(row));
 
   CATCH_CHECK(text_of(generation_prompt(prompt, encoding.chat)) == text_of(row.prompt));
+  CATCH_CHECK(text_of(end_of_answer(encoding.chat)) == "<|im_end|>");
 }
 
 CATCH_TEST_CASE("text between special tokens is encoded as one, and never across an answer's ends",

@@ -26,6 +26,7 @@
 #include "tithe/train/stage.hpp"
 #include "train/recorded_operators.hpp"
 #include "train/small_run.hpp"
+#include "train/unscored_rows.hpp"
 
 // A reference that is asked once says what it would say at every step; on disk it is found again, or refused.
 
@@ -132,6 +133,13 @@ CATCH_TEST_CASE("cached = live: losses and gradients, however rows are packed", 
       CATCH_CHECK(cached_from_live(Kto<>{}, small_rows(17, 1), options, fill_batch) < rounding);
     }
   }
+  CATCH_SECTION("pairs that begin alike") {
+    Rows rows = small_rows(17, 2);
+    for (std::size_t i = 0; i < rows.size(); i += 2) {
+      for (TokenIds& completion : rows[i].completions) completion.insert(completion.begin(), {3, 5, 4});
+    }
+    CATCH_CHECK(cached_from_live(Dpo<>{}, rows, shuffled_epochs(3, 2), 2) < rounding);
+  }
   CATCH_SECTION("in file order, one row a step") {
     StageOptions options = shuffled_epochs(1, 1);
     options.order = Order::file;
@@ -158,6 +166,12 @@ CATCH_TEST_CASE("mismatched completions that are cut to fit are cached as they a
     return row.prompt.size() == 9 && row.completions[0] == TokenIds{4, 4};
   }));
   CATCH_CHECK(cached_from_live(Kto<>{}, rows, options, 3) < 1e-12);  // as above
+}
+
+CATCH_TEST_CASE("tokens that are not scored are cached as such", "[reference][cache]") {
+  const StageOptions options = shuffled_epochs(6, 1);
+  CATCH_CHECK(cached_from_live(Dpo<>{}, with_unscored(small_rows(17, 2)), options, 6) < 1e-12);  // as above
+  CATCH_CHECK(cached_from_live(Kto<>{}, with_unscored(small_rows(17, 1)), options, 6) < 1e-12);
 }
 
 CATCH_TEST_CASE("a cached stage runs no second forward pass", "[reference][cache]") {

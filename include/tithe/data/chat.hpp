@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -58,6 +59,14 @@ using ChatEncoder = std::function<RenderedChat(std::span<const Message> messages
   require(messages.back().role != assistant_role, "messages that wait for an answer",
           "an answer of the assistant at their end", "Leave it out");
   return chat(messages, GenerationPrompt::add).ids;
+}
+
+/// The tokens that a format ends an answer with, for generation to stop at: a model's configuration need not name them.
+[[nodiscard]] inline TokenIds end_of_answer(const ChatEncoder& chat) {
+  const std::array<Message, 2> empty{Message{"user", ""}, Message{std::string{assistant_role}, ""}};
+  const RenderedChat rendered = chat(empty, GenerationPrompt::none);
+  const TokenSpan answer = rendered.answers.back();
+  return {rendered.ids.begin() + answer.begin, rendered.ids.begin() + answer.end};
 }
 
 namespace detail {

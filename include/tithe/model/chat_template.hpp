@@ -38,6 +38,7 @@ struct ChatTemplate {
 
 namespace detail {
 
+inline constexpr const char* chat_template_name = "chat_template.jinja";
 inline constexpr const char* template_reader = "The chat template's reader";
 
 /// The first message of the system that a template spells out in ChatML, in a string of its own between such quotes; one
@@ -221,7 +222,7 @@ inline std::optional<ChatFormat> plain_format(TemplateStatements rest) {
     }
     if (value != nullptr) found.file = file.string();
   }
-  if (const auto file = folder / "chat_template.jinja"; std::filesystem::exists(file)) {
+  if (const auto file = folder / detail::chat_template_name; std::filesystem::exists(file)) {
     found.text = read_file<ModelFileError>(file, detail::template_reader, limit);
     found.file = file.string();
   }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "tithe/data/chat.hpp"
 #include "tithe/data/encode.hpp"
 #include "tithe/model/generate.hpp"
 #include "tithe/model/pretrained.hpp"
@@ -36,6 +37,23 @@ inline std::vector<Generation> generate(const Pretrained& pretrained, std::span<
   std::vector<TokenIds> ids;
   for (const std::string& prompt : prompts) ids.push_back(encoding.prompt(prompt));
   return generate(pretrained.model, ids, with_text(pretrained, std::move(options)));
+}
+
+/// Answers every conversation, as `Pretrained::encoding` writes it; results come in their order. Where no stop_ids are
+/// given, an answer ends with the token that the chat format ends answers with, or at the model's end of sequence.
+/// Throws as `generate` of ids does, and what the chat format throws.
+inline std::vector<Generation> generate(const Pretrained& pretrained, std::span<const Messages> conversations,
+                                        GenerationOptions options = {}) {
+  const ChatEncoder chat = pretrained.encoding().chat;
+  std::vector<TokenIds> ids;
+  for (const Messages& messages : conversations) ids.push_back(generation_prompt(messages, chat));
+  const bool default_stops = options.stop_ids.empty();
+  options = with_text(pretrained, std::move(options));
+  if (default_stops && !ids.empty()) {
+    const TokenIds end = end_of_answer(chat);
+    if (end.size() == 1) options.stop_ids.push_back(end.front());
+  }
+  return generate(pretrained.model, ids, options);
 }
 
 }  // namespace tithe

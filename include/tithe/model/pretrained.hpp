@@ -9,11 +9,13 @@
 #include <system_error>
 #include <utility>
 
+#include "tithe/core/durable_file.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/data/encode.hpp"
 #include "tithe/model/adapter_file.hpp"
+#include "tithe/model/chat_template.hpp"
 #include "tithe/model/config_file.hpp"
 #include "tithe/model/decoder.hpp"
 #include "tithe/model/lora.hpp"
@@ -29,6 +31,8 @@ namespace tithe {
 struct Pretrained {
   Decoder model;
   Tokenizer tokenizer;
+  /// How the folder writes conversations, if it says so.
+  std::optional<ChatTemplate> chat_template{};
 
   /// The tokens that end an answer: the configuration's, or the tokenizer's where it names none.
   [[nodiscard]] TokenIds end_of_sequence_ids() const {
@@ -36,7 +40,8 @@ struct Pretrained {
     const std::optional<std::int64_t> end = tokenizer.eos();
     return end ? TokenIds{*end} : TokenIds{};
   }
-  /// How text becomes rows for this model. The name of a special token inside a text stays text.
+  /// How text and conversations become rows for this model. The name of a special token inside a text stays text. A
+  /// template that is not recognised is an error when the first conversation comes.
   [[nodiscard]] Encoding encoding() const {
     const TokenIds ends = end_of_sequence_ids();
     const auto encoder = [this](SpecialTokens added) {
@@ -47,7 +52,8 @@ struct Pretrained {
     return {.vocabulary_size = model.config().vocab_size,
             .prompt = encoder(SpecialTokens::add),
             .completion = encoder(SpecialTokens::none),
-            .end_of_sequence = ends.empty() ? std::nullopt : std::optional{ends.front()}};
+            .end_of_sequence = ends.empty() ? std::nullopt : std::optional{ends.front()},
+            .chat = chat_encoder(chat_template, tokenizer)};
   }
   /// The longest prompt with its completion that the model was made for.
   [[nodiscard]] Tokens positions() const { return Tokens{model.config().positions()}; }
@@ -147,7 +153,7 @@ inline Pretrained load_pretrained(const std::filesystem::path& folder,
                           .fix = "Use the tokenizer that belongs to the model"},
                          {.file = file.string()}};
   }
-  return {std::move(model), std::move(tokenizer)};
+  return {std::move(model), std::move(tokenizer), find_chat_template(folder)};
 }
 
 /// Writes a model's files into a folder that is there: configurations, then weights. Throws what `save_pretrained` does.
@@ -166,8 +172,8 @@ inline void save_decoder(const std::filesystem::path& folder, const Decoder& mod
 }
 
 /// Writes a folder that `load_pretrained` and transformers load, each file whole or not at all; the tokenizer's is the
-/// one that was read, byte for byte. Weights keep their dtype unless `options` name one. Throws FileError, and
-/// OptionError for a configuration that config.json cannot say.
+/// one that was read, byte for byte, and so is the chat template of a Pretrained. Weights keep their dtype unless
+/// `options` name one. Throws FileError, and OptionError for a configuration that config.json cannot say.
 inline void save_pretrained(const std::filesystem::path& folder, const Decoder& model,
                             const Tokenizer& tokenizer, const WeightOptions& options = {}) {
   std::error_code error;
@@ -183,6 +189,9 @@ inline void save_pretrained(const std::filesystem::path& folder, const Decoder& 
 inline void save_pretrained(const std::filesystem::path& folder, const Pretrained& pretrained,
                             const WeightOptions& options = {}) {
   save_pretrained(folder, pretrained.model, pretrained.tokenizer, options);
+  if (pretrained.chat_template) {
+    write_durably(folder / detail::chat_template_name, pretrained.chat_template->text);
+  }
 }
 
 }  // namespace tithe
