@@ -88,7 +88,9 @@ CATCH_TEST_CASE("config.json: both spellings and absent fields", "[model][config
   CATCH_CHECK(read(with("rope_theta", 10'000)).rope_theta == 10'000);  // an integer is a number
   CATCH_CHECK_FALSE(read(without("tie_word_embeddings")).tie_word_embeddings);
   CATCH_CHECK(read(without("architectures")) == config);
+  // The file of weights has its own dtype, whatever is said here.
   CATCH_CHECK(read(without("torch_dtype")) == config);
+  CATCH_CHECK(read(with("dtype", "float16")) == config);
   CATCH_CHECK(read(without("rms_norm_eps")).rms_norm_eps == 1e-6);
   CATCH_CHECK(read(with("eos_token_id", 2)).eos_token_ids == TokenIds{2});
   CATCH_CHECK(read(with("eos_token_id", nullptr)).eos_token_ids.empty());
@@ -239,6 +241,7 @@ CATCH_TEST_CASE("config.json: every kind of malformed or unsupported file is ref
       {with("num_local_experts", 8).dump(), "Mixtures of experts are not supported"},
       {with("num_experts", 8).dump(), "Mixtures of experts are not supported"},
       {with("compression_config", {{"format", "x"}}).dump(), "not quantised"},
+      {with("rope_interleaved", true).dump(), "neighbouring coordinates"},
       {with("use_mrope", true).dump(), "Positions in several dimensions"},
       {with("use_qk_norm", true).dump(), "belong to Qwen3"},
       {changed(qwen3(), {{"attention_bias", true}}).dump(), "a bias on the output projection"},

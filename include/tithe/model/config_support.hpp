@@ -61,6 +61,7 @@ inline void refuse_unsupported(const ConfigFile& file, const FamilyTraits& famil
        {False{"mlp_bias", "Biases of the gated layers are not supported"},
         {"attention_bias", "It puts a bias on the output projection too, which is not supported"},
         {"use_mrope", "Positions in several dimensions are not supported"},
+        {"rope_interleaved", "Rotary positions of neighbouring coordinates are not supported"},
         {"use_qk_norm", "Norms of heads belong to Qwen3"}}) {
     // Qwen2's queries, keys and values have biases whatever the field says, and its output projection none.
     const bool is_ignored = family.family == ModelFamily::qwen2 && std::string_view{key} == "attention_bias";
