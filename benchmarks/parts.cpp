@@ -64,7 +64,7 @@ void attention(benchmark::State& state) {
   const std::int64_t heads = state.range(4), d = state.range(5);
   const tithe::Row row{
       .prompt = tithe::TokenIds(prompt, 1),
-      .completions = {tithe::TokenIds(completion + 1, 1), tithe::TokenIds(completion + 1, 1)}};
+      .completions = {tithe::TokenIds(completion + 1, 2), tithe::TokenIds(completion + 1, 3)}};
   const tithe::PackedRows rows = tithe::pack(tithe::Rows(static_cast<std::size_t>(state.range(1)), row));
   const auto random = [&] { return at::randn({rows.fed_tokens(), heads, d}).requires_grad_(); };
   const at::Tensor q = random(), k = random(), v = random();

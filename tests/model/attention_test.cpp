@@ -9,6 +9,7 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -38,9 +39,9 @@ at::Tensor attend_unrolled(const PackedRows& rows, const at::Tensor& q, const at
                            const at::Tensor& v) {
   at::Tensor out = at::zeros({rows.fed_tokens(), q.size(1) * q.size(2)}, at::kDouble);
   for (const RowExtent& row : rows.extents) {
-    const at::Tensor prompt = at::arange(row.start, row.start + row.prompt);
-    std::int64_t begin = row.start + row.prompt;
-    std::vector<std::int64_t> lengths = row.completions;
+    const at::Tensor prompt = at::arange(row.start, row.start + row.trunk());
+    std::int64_t begin = row.start + row.trunk();
+    std::vector<std::int64_t> lengths = row.branches;
     if (lengths.empty()) lengths.push_back(0);
     for (const std::int64_t length : lengths) {
       const at::Tensor sequence = at::cat({prompt, at::arange(begin, begin + length)});
@@ -84,10 +85,14 @@ void check_all_paths(const Rows& rows, std::int64_t heads, std::int64_t kv_heads
   }
 }
 
-Row row_of(std::int64_t prompt, std::initializer_list<std::int64_t> completions) {
+/// A row of so many tokens; the first `alike` of its completions are the same, all others are not.
+Row row_of(std::int64_t prompt, std::initializer_list<std::int64_t> completions, std::int64_t alike = 0) {
   Row row{.prompt = TokenIds(static_cast<std::size_t>(prompt), 3), .completions = {}};
-  for (const std::int64_t length : completions)
-    row.completions.emplace_back(static_cast<std::size_t>(length), 5);
+  for (const std::int64_t length : completions) {
+    TokenIds completion(static_cast<std::size_t>(length), 5 + std::ssize(row.completions));
+    std::fill_n(completion.begin(), std::min(alike, length), 4);
+    row.completions.push_back(std::move(completion));
+  }
   return row;
 }
 
@@ -98,6 +103,7 @@ CATCH_TEST_CASE("dense, gathered, segmented and single sequences attend alike", 
     const auto count = static_cast<std::size_t>(1 + 2 * seed);
     check_all_paths(random_rows(count, seed), 4, 2, seed);  // grouped queries
     check_all_paths(random_rows(count, 100 + seed), 3, 3, seed);
+    check_all_paths(rows_that_begin_alike(count, seed), 4, 1, seed);
   }
 }
 
@@ -106,6 +112,20 @@ CATCH_TEST_CASE("the smallest rows attend alike", "[model]") {
   check_all_paths({row_of(1, {1})}, 2, 1, 2);
   check_all_paths({row_of(1, {0, 1, 2})}, 2, 1, 3);
   check_all_paths({row_of(1, {1, 1}), row_of(2, {0, 0, 0}), row_of(1, {2, 1, 0, 1, 2})}, 2, 2, 4);
+}
+
+CATCH_TEST_CASE("what all completions begin with is fed once and attends alike", "[model]") {
+  // One that is a sibling's beginning, equal ones, one of a single token, which feeds none; then a row that goes by
+  // segments.
+  const Rows rows{row_of(3, {4, 9, 6}, 5), row_of(2, {7, 7}, 7), row_of(1, {1, 8}, 3),
+                  row_of(150, {250, 300}, 200)};
+  for (const auto& [row, fed] :
+       {std::pair{0, 3 + 3 + 0 + 5 + 2}, {1, 2 + 6}, {2, 1 + 0 + 7}, {3, 150 + 200 + 49 + 99}}) {
+    CATCH_CAPTURE(row);
+    CATCH_CHECK(pack(Rows{rows[static_cast<std::size_t>(row)]}).fed_tokens() == fed);
+  }
+  check_all_paths({rows[0], rows[1], rows[2]}, 4, 2, 10);
+  check_all_paths(rows, 2, 1, 11);
 }
 
 CATCH_TEST_CASE("rows of very unlike lengths attend alike", "[model]") {

@@ -168,6 +168,24 @@ CATCH_TEST_CASE("packing refuses what holds no token", "[logprob]") {
   CATCH_CHECK(pack(Rows{{.prompt = {1}, .completions = {}}}).fed_tokens() == 1);
 }
 
+CATCH_TEST_CASE("packing feeds what completions begin with once", "[logprob]") {
+  const PackedRows packed =
+      pack(Rows{{.prompt = {1, 2}, .completions = {{3, 4, 5}, {3, 4, 6, 7}}},
+                {.prompt = {8}, .completions = {{9, 9}, {9}}},
+                {.prompt = {1}, .completions = {{2, 2, 3}, {2, 2, 3}}, .unscored = {{}, {{0, 1}}}}});
+  const auto list = [](std::initializer_list<std::int64_t> values) {
+    return at::tensor(std::vector<std::int64_t>(values), at::kLong);
+  };
+  CATCH_CHECK(at::equal(packed.tokens, list({1, 2, 3, 4, 6, 8, 9, 1, 2, 2})));
+  CATCH_CHECK(at::equal(packed.positions, list({0, 1, 2, 3, 4, 0, 1, 0, 1, 2})));
+  CATCH_CHECK(at::equal(packed.targets, list({3, 4, 5, 3, 4, 6, 7, 9, 9, 9, 2, 2, 3, 2, 3})));
+  CATCH_CHECK(at::equal(packed.predecessors, list({1, 2, 3, 1, 2, 3, 4, 5, 6, 5, 7, 8, 9, 8, 9})));
+  CATCH_CHECK(at::equal(packed.completion_of, list({0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 4, 4, 4, 5, 5})));
+  const PredictingTokens predicting = predicting_tokens(packed);
+  CATCH_CHECK(at::equal(predicting.tokens, list({1, 2, 3, 4, 5, 6, 7, 8, 9})));
+  CATCH_CHECK(at::equal(predicting.of, list({0, 1, 2, 0, 1, 2, 3, 4, 5, 4, 6, 7, 8, 7, 8})));
+}
+
 CATCH_TEST_CASE("sums and lengths of completions keep their places", "[logprob]") {
   const PackedRows packed = pack(
       Rows{{.prompt = {1}, .completions = {{2, 3}, {}, {4}}}, {.prompt = {1}, .completions = {{5, 6, 7}}}});

@@ -47,6 +47,7 @@ CATCH_TEST_CASE("a padded model gives the numbers of packed rows", "[model]") {
   };
   for (std::uint64_t seed = 0; seed < 4; ++seed)
     cases.push_back(random_rows(9, seed));  // k of 1, 2, 5 and others
+  cases.push_back(rows_that_begin_alike(9, 5));
   for (const Rows& rows : cases) {
     const PackedRows packed = pack(rows);
     const at::Tensor weights = random_tensor({packed.predicted_tokens()}, 3);

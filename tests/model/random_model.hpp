@@ -50,6 +50,17 @@ inline Rows random_rows(std::size_t count, std::uint64_t seed, std::uint64_t lon
   return rows;
 }
 
+/// Random rows, with one to four tokens put before all completions of every second one: rows with a shared beginning.
+inline Rows rows_that_begin_alike(std::size_t count, std::uint64_t seed, std::uint64_t vocabulary = 23) {
+  Rows rows = random_rows(count, seed, 9, vocabulary);
+  SplitMix64 random{Seed{seed}};
+  for (std::size_t i = 0; i < rows.size(); i += 2) {
+    const TokenIds alike = random_ids(random, 1 + random.below(4), vocabulary);
+    for (TokenIds& each : rows[i].completions) each.insert(each.begin(), alike.begin(), alike.end());
+  }
+  return rows;
+}
+
 /// A small decoder: grouped queries (4 heads on 2), biases, an odd vocabulary.
 inline DecoderConfig small_config() {
   return {.vocab_size = 23,

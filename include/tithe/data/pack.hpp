@@ -3,12 +3,14 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <numeric>
 #include <ranges>
 #include <span>
 #include <string>
@@ -19,30 +21,37 @@
 #include "tithe/core/units.hpp"
 #include "tithe/data/row.hpp"
 
-/// Rows as the model sees them: one vector of tokens without padding, each prompt once whatever k is.
+/// Rows as the model sees them: one vector of tokens without padding; what all completions of a row begin with, prompt
+/// and tokens behind it, once whatever k is.
 namespace tithe {
 
-/// Where one row stands in a packed batch. The last token of a completion predicts nothing, so it is not fed.
+/// Where one row stands in a packed batch: a trunk, then each completion's branch. The last token of a completion
+/// predicts nothing, so it is not fed.
 struct RowExtent {
-  std::int64_t start = 0;                   ///< index of the prompt's first token
-  std::int64_t prompt = 0;                  ///< tokens of the prompt, at least 1
-  std::vector<std::int64_t> completions{};  ///< fed tokens of each completion: its length − 1, or 0
+  std::int64_t start = 0;                ///< index of the prompt's first token
+  std::int64_t prompt = 0;               ///< tokens of the prompt, at least 1
+  std::int64_t shared = 0;               ///< fed tokens behind it that all of several completions begin with
+  std::vector<std::int64_t> branches{};  ///< fed tokens of each completion behind those
 
+  /// What every completion sees: the prompt and the shared tokens.
+  [[nodiscard]] std::int64_t trunk() const { return prompt + shared; }
   [[nodiscard]] std::int64_t fed() const {
-    std::int64_t sum = prompt;
-    for (const std::int64_t fed_tokens : completions) sum += fed_tokens;
-    return sum;
+    return std::accumulate(branches.begin(), branches.end(), trunk());
+  }
+  /// Where in its sequence, prompt and completion, a packed token of the trunk or of the branch at index `branch` stands.
+  [[nodiscard]] std::int64_t place_of(std::int64_t token, std::int64_t branch) const {
+    return token < start + trunk() ? token - start : token - branch + trunk();
   }
 };
 
 /// Several rows, packed. T tokens are fed; C completion tokens are predicted (all but those that a row says are not
 /// scored); K completions stand one after another, each row's own together and in their order.
 ///
-/// A token attends to its row's prompt and to its own completion, up to itself; positions go on from the prompt's in
-/// every completion anew. The model's hidden state at `predecessors[i]` predicts `targets[i]`.
+/// A token attends to its row's trunk and to its own branch, up to itself; positions go on from the trunk's in every
+/// branch anew. The model's hidden state at `predecessors[i]` predicts `targets[i]`; one state may predict several.
 struct PackedRows {
-  at::Tensor tokens;     ///< [T] int64: prompt, first completion, second completion, …, next row's prompt, …
-  at::Tensor positions;  ///< [T] int64
+  at::Tensor tokens;         ///< [T] int64: trunk, first branch, second branch, …, next row's trunk, …
+  at::Tensor positions;      ///< [T] int64
   at::Tensor predecessors;   ///< [C] int64: indices into T
   at::Tensor targets;        ///< [C] int64: token ids
   at::Tensor completion_of;  ///< [C] int64: which of the K completions a predicted token belongs to
@@ -81,6 +90,21 @@ inline void require_packable(const Row& row) {
   }
 }
 
+/// How many tokens all completions of a row begin with, of those that each of them feeds; 0 for one completion alone.
+inline std::int64_t shared_tokens(const Row& row) {
+  if (row.completions.size() < 2) return 0;
+  const auto fed = [](const TokenIds& completion) {
+    return std::max<std::int64_t>(std::ssize(completion) - 1, 0);
+  };
+  const TokenIds& first = row.completions.front();
+  std::int64_t shared = fed(first);
+  for (const TokenIds& other : row.completions) {
+    const auto end = other.begin() + std::min(shared, fed(other));
+    shared = std::mismatch(other.begin(), end, first.begin()).first - other.begin();
+  }
+  return shared;
+}
+
 }  // namespace detail
 
 /// Packs a range of rows in its order; it is walked twice. Throws ShapeError for a range without rows, for a prompt
@@ -93,9 +117,10 @@ PackedRows pack(const R& rows) {
   PackedRows packed;
   for (const Row& row : rows) {
     detail::require_packable(row);
-    RowExtent extent{.start = fed, .prompt = static_cast<std::int64_t>(row.prompt.size())};
+    RowExtent extent{.start = fed, .prompt = std::ssize(row.prompt), .shared = detail::shared_tokens(row)};
     for (std::size_t k = 0; k < row.completions.size(); ++k) {
-      extent.completions.push_back(std::max<std::int64_t>(std::ssize(row.completions[k]) - 1, 0));
+      extent.branches.push_back(
+          std::max<std::int64_t>(std::ssize(row.completions[k]) - 1 - extent.shared, 0));
       packed.completion_lengths.push_back(row.scored_tokens(k));
       predicted += packed.completion_lengths.back();
     }
@@ -124,14 +149,16 @@ PackedRows pack(const R& rows) {
 
   std::int64_t index = 0;  // of the next token to be fed
   std::int64_t completion_index = 0;
+  auto extent = packed.extents.cbegin();
   for (const Row& row : rows) {
+    const auto shared = static_cast<std::size_t>((extent++)->shared);
     std::int64_t place = 0;
     for (const std::int64_t id : row.prompt) {
       *token++ = id;
       *position++ = place++;
     }
-    const std::int64_t last_of_prompt = index + place - 1;
     index += place;
+    const std::int64_t behind_prompt = index;
     for (std::size_t k = 0; k < row.completions.size(); ++k) {
       const TokenIds& completion = row.completions[k];
       std::span unscored = row.unscored_of(k);  // what of it is still to come
@@ -140,11 +167,12 @@ PackedRows pack(const R& rows) {
           unscored = unscored.subspan(1);
         }
         if (unscored.empty() || static_cast<std::int64_t>(i) < unscored.front().begin) {
-          *predecessor++ = i == 0 ? last_of_prompt : index - 1;
+          *predecessor++ = (i <= shared ? behind_prompt + static_cast<std::int64_t>(i) : index) - 1;
           *target++ = completion[i];
           *owner++ = completion_index;
         }
         if (i + 1 == completion.size()) break;
+        if (k > 0 && i < shared) continue;  // the first completion fed it
         *token++ = completion[i];
         *position++ = place + static_cast<std::int64_t>(i);
         ++index;
@@ -153,6 +181,27 @@ PackedRows pack(const R& rows) {
     }
   }
   return packed;
+}
+
+/// The tokens that predict, each once, and which of them predicts what.
+struct PredictingTokens {
+  at::Tensor tokens;  ///< [P] int64: indices into T, in the order in which each first predicts
+  at::Tensor of;      ///< [C] int64: of each predicted token, an index into P; 0, 1, 2, … if P = C
+};
+
+inline PredictingTokens predicting_tokens(const PackedRows& rows) {
+  std::vector<std::int64_t> place(static_cast<std::size_t>(rows.fed_tokens()), -1), tokens, of;
+  const auto* const predecessors = rows.predecessors.const_data_ptr<std::int64_t>();
+  for (const std::int64_t token :
+       std::span{predecessors, static_cast<std::size_t>(rows.predicted_tokens())}) {
+    std::int64_t& known = place[static_cast<std::size_t>(token)];
+    if (known < 0) {
+      known = std::ssize(tokens);
+      tokens.push_back(token);
+    }
+    of.push_back(known);
+  }
+  return {at::tensor(tokens, at::kLong), at::tensor(of, at::kLong)};
 }
 
 }  // namespace tithe

@@ -85,14 +85,16 @@ class CompletionIndex {
     const auto* predecessor = rows.predecessors.const_data_ptr<std::int64_t>();
     std::size_t completion = 0;
     for (const RowExtent& row : rows.extents) {
-      const TokenIds prompt(token + row.start, token + row.start + row.prompt);
-      std::int64_t begin = row.start + row.prompt;  // of the completion's fed tokens
-      for (const std::int64_t fed : row.completions) {
+      const auto* const trunk = token + row.start;
+      const TokenIds prompt(trunk, trunk + row.prompt);
+      std::int64_t branch = row.start + row.trunk();
+      for (const std::int64_t fed : row.branches) {
         const std::int64_t length = rows.completion_lengths[completion++];
-        TokenIds ids(token + begin, token + begin + fed);
+        TokenIds ids(trunk + row.prompt, trunk + row.trunk());
+        ids.insert(ids.end(), token + branch, token + branch + fed);
         if (length > 0) ids.push_back(target[length - 1]);  // the last token is not fed
         const auto found = places_.find(completion_digest(
-            prompt, std::move(ids), unscored_in({predecessor, predecessor + length}, begin)));
+            prompt, std::move(ids), unscored_in({predecessor, predecessor + length}, row, branch)));
         if (found == places_.end()) {
           throw CacheError{{.who = "CompletionIndex",
                             .required = "a completion of the rows that it was made of",
@@ -103,19 +105,20 @@ class CompletionIndex {
         place += length;
         target += length;
         predecessor += length;
-        begin += fed;
+        branch += fed;
       }
     }
     return places;
   }
 
  private:
-  /// What a packed completion does not predict, from the predecessors of what it does; its tokens are fed from `begin` on.
-  static TokenSpans unscored_in(std::span<const std::int64_t> predecessors, std::int64_t begin) {
+  /// What a packed completion does not predict, from the predecessors of what it does.
+  static TokenSpans unscored_in(std::span<const std::int64_t> predecessors, const RowExtent& row,
+                                std::int64_t branch) {
     TokenSpans unscored;
     std::int64_t next = 0;  // token of the completion
     for (const std::int64_t predecessor : predecessors) {
-      const std::int64_t predicted = std::max<std::int64_t>(predecessor - begin + 1, 0);
+      const std::int64_t predicted = row.place_of(predecessor, branch) + 1 - row.prompt;
       if (predicted > next) unscored.push_back({next, predicted});
       next = predicted + 1;
     }

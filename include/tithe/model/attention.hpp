@@ -54,8 +54,8 @@ class AttentionPlan {
         continue;
       }
       segments_.push_back({row, pieces_.size()});
-      pieces_.push_back(row.prompt + (row.completions.empty() ? 0 : row.completions.front()));
-      for (std::size_t i = 1; i < row.completions.size(); ++i) pieces_.push_back(row.completions[i]);
+      pieces_.push_back(row.trunk() + (row.branches.empty() ? 0 : row.branches.front()));
+      for (std::size_t i = 1; i < row.branches.size(); ++i) pieces_.push_back(row.branches[i]);
     }
     std::vector<std::int64_t> order(static_cast<std::size_t>(rows.fed_tokens()));
     std::int64_t place = 0;
@@ -134,7 +134,7 @@ class AttentionPlan {
   }
   /// A row's prompt and longest completion.
   static std::int64_t longest_path(const RowExtent& row) {
-    return row.prompt + (row.completions.empty() ? 0 : std::ranges::max(row.completions));
+    return row.trunk() + (row.branches.empty() ? 0 : std::ranges::max(row.branches));
   }
 
   /// Rows of like length share a padded call.
@@ -163,11 +163,11 @@ class AttentionPlan {
       const auto see = [&](std::int64_t query, std::int64_t first, std::int64_t last) {
         std::fill(mask + query * length + first, mask + query * length + last, 0.0F);
       };
-      for (std::int64_t i = 0; i < row->prompt; ++i) see(i, 0, i + 1);
-      std::int64_t begin = row->prompt;
-      for (const std::int64_t completion : row->completions) {
+      for (std::int64_t i = 0; i < row->trunk(); ++i) see(i, 0, i + 1);
+      std::int64_t begin = row->trunk();
+      for (const std::int64_t completion : row->branches) {
         for (std::int64_t i = begin; i < begin + completion; ++i) {
-          see(i, 0, row->prompt);
+          see(i, 0, row->trunk());
           see(i, begin, i + 1);
         }
         begin += completion;
@@ -208,14 +208,14 @@ class AttentionPlan {
     };
     outputs.push_back(rows_again(attend(heads_first(pieces.q[piece]), heads_first(pieces.k[piece]),
                                         heads_first(pieces.v[piece]), std::nullopt, true)));
-    for (std::size_t i = 1; i < row.completions.size(); ++i) {
-      if (row.completions[i] == 0) continue;
+    for (std::size_t i = 1; i < row.branches.size(); ++i) {
+      if (row.branches[i] == 0) continue;
       const auto after_prompt = [&](const std::vector<at::Tensor>& of) {
-        return heads_first(at::cat({of[piece].narrow(0, 0, row.prompt), of[piece + i]}));
+        return heads_first(at::cat({of[piece].narrow(0, 0, row.trunk()), of[piece + i]}));
       };
       outputs.push_back(
           rows_again(attend(heads_first(pieces.q[piece + i]), after_prompt(pieces.k), after_prompt(pieces.v),
-                            tail_mask(row.prompt, row.completions[i]), false)));
+                            tail_mask(row.trunk(), row.branches[i]), false)));
     }
   }
 

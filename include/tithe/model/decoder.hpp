@@ -81,9 +81,11 @@ class Decoder {
 
   /// Hidden states after the last norm, [fed_tokens, hidden_size].
   [[nodiscard]] at::Tensor hidden(const PackedRows& rows) const { return packed_forward(rows, {}); }
-  /// The same of the tokens that predict one, [predicted_tokens, hidden_size]; the last layer leaves the others out.
+  /// The same of the tokens that predict, [predicted_tokens, hidden_size]; the last layer computes each once, others not.
   [[nodiscard]] at::Tensor predicting_hidden(const PackedRows& rows) const {
-    return packed_forward(rows, rows.predecessors);
+    const PredictingTokens predicting = predicting_tokens(rows);
+    const at::Tensor states = packed_forward(rows, predicting.tokens);
+    return states.size(0) == rows.predicted_tokens() ? states : states.index_select(0, predicting.of);
   }
   /// The head's weight, [vocab_size, hidden_size]; the embeddings where the two are tied.
   [[nodiscard]] const at::Tensor& head() const { return head_.defined() ? head_ : embedding_; }

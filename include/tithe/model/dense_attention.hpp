@@ -46,13 +46,13 @@ inline DenseBatch unroll(const std::vector<const RowExtent*>& rows, std::int64_t
                          at::ScalarType dtype) {
   std::vector<std::int64_t> query, key, first{0};
   for (const RowExtent* row : rows) {
-    std::int64_t begin = row->start + row->prompt;
-    for (std::size_t i = 0; i < std::max<std::size_t>(1, row->completions.size()); ++i) {
-      const std::int64_t completion = row->completions.empty() ? 0 : row->completions[i];
+    std::int64_t begin = row->start + row->trunk();
+    for (std::size_t i = 0; i < std::max<std::size_t>(1, row->branches.size()); ++i) {
+      const std::int64_t completion = row->branches.empty() ? 0 : row->branches[i];
       for (std::int64_t place = 0; place < length; ++place) {
-        const bool in_prompt = place < row->prompt;
-        const bool padding = place >= row->prompt + completion;
-        key.push_back(padding ? -1 : in_prompt ? row->start + place : begin + place - row->prompt);
+        const bool in_prompt = place < row->trunk();
+        const bool padding = place >= row->trunk() + completion;
+        key.push_back(padding ? -1 : in_prompt ? row->start + place : begin + place - row->trunk());
         query.push_back(in_prompt && i > 0 ? -1 : key.back());
       }
       begin += completion;

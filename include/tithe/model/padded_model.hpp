@@ -120,37 +120,30 @@ class PaddedModel {
   };
 
   [[nodiscard]] Unrolled unroll(const PackedRows& rows) const {
-    struct Sequence {
-      std::int64_t prompt, prompt_length, completion,
-          completion_length;  // where in the packed tokens, and how many
-    };
-    std::vector<Sequence> sequences;
-    std::int64_t longest = 1;
+    std::int64_t count = 0, longest = 1;
     for (const RowExtent& row : rows.extents) {
-      std::int64_t begin = row.start + row.prompt;
-      for (const std::int64_t length : row.completions) {
-        sequences.push_back({row.start, row.prompt, begin, length});
-        longest = std::max(longest, row.prompt + length);
-        begin += length;
-      }
+      count += std::ssize(row.branches);
+      for (const std::int64_t length : row.branches) longest = std::max(longest, row.trunk() + length);
     }
     // Without any completion the module still says how large its vocabulary is.
-    const std::int64_t count = std::max<std::int64_t>(1, std::ssize(sequences));
-    Unrolled unrolled{at::full({count, longest}, parts_->padding_id, at::kLong), {}};
+    Unrolled unrolled{at::full({std::max<std::int64_t>(1, count), longest}, parts_->padding_id, at::kLong),
+                      {}};
     auto* id = unrolled.ids.mutable_data_ptr<std::int64_t>();
     const auto* token = rows.tokens.const_data_ptr<std::int64_t>();
     const auto* predecessor = rows.predecessors.const_data_ptr<std::int64_t>();
+    const auto* predicted = rows.completion_lengths.data();
     std::vector<std::int64_t> predecessors;
-    for (std::size_t i = 0; i < sequences.size(); ++i) {
-      const Sequence& one = sequences[i];
-      const std::int64_t start = static_cast<std::int64_t>(i) * longest;
-      std::copy_n(token + one.prompt, one.prompt_length, id + start);
-      std::copy_n(token + one.completion, one.completion_length, id + start + one.prompt_length);
-      for (std::int64_t j = 0; j < rows.completion_lengths[i]; ++j) {
-        const std::int64_t packed = *predecessor++;  // in the prompt only if it is the prompt's last
-        predecessors.push_back(start + (packed < one.prompt + one.prompt_length
-                                            ? packed - one.prompt
-                                            : packed - one.completion + one.prompt_length));
+    std::int64_t sequence = 0;  // its first place
+    for (const RowExtent& row : rows.extents) {
+      std::int64_t branch = row.start + row.trunk();
+      for (const std::int64_t length : row.branches) {
+        std::copy_n(token + row.start, row.trunk(), id + sequence);
+        std::copy_n(token + branch, length, id + sequence + row.trunk());
+        for (std::int64_t left = *predicted++; left > 0; --left) {
+          predecessors.push_back(sequence + row.place_of(*predecessor++, branch));
+        }
+        branch += length;
+        sequence += longest;
       }
     }
     unrolled.predecessors = at::tensor(predecessors, at::kLong);

@@ -50,42 +50,52 @@ inline std::int64_t rows_per_thread(std::int64_t row_size) {
   return std::max<std::int64_t>(1, 32'768 / std::max<std::int64_t>(1, row_size));
 }
 
-// A body that is compiled once for any processor and once for those of the last ten years. Below -O3, g++ makes hardly any
-// vectors unless it is told to.
+// A body is compiled for any processor, for those of the last ten years and for those with the widest vectors. Below -O3,
+// g++ makes hardly any vectors unless it is told to, and none of the widest in any case.
 #if defined(__clang__) || defined(__NO_INLINE__)
-#define TITHE_VECTORIZE
+#define TITHE_TARGET(features) target(features)
 #else
-#define TITHE_VECTORIZE , optimize("O3")
+#define TITHE_TARGET(features) target(features ",prefer-vector-width=512"), optimize("O3")
 #endif
+template <class Work>
+void run_on_any(const Work& work, std::int64_t first, std::int64_t last) {
+  work(first, last);
+}
 #if defined(__x86_64__) && defined(__GNUC__)
 #define TITHE_ALWAYS_INLINE __attribute__((always_inline))
 template <class Work>
-__attribute__((target("avx2,fma") TITHE_VECTORIZE)) void run_with_avx2(const Work& work, std::int64_t first,
-                                                                       std::int64_t last) {
+__attribute__((TITHE_TARGET("avx2,fma"))) void run_on_avx2(const Work& work, std::int64_t first,
+                                                           std::int64_t last) {
   work(first, last);
 }
-inline bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+template <class Work>
+__attribute__((TITHE_TARGET("avx512f,avx512dq,avx512vl,fma"))) void run_on_avx512(const Work& work,
+                                                                                  std::int64_t first,
+                                                                                  std::int64_t last) {
+  work(first, last);
+}
+/// The fastest of them here.
+template <class Work>
+auto runner_of() {
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return avx512 ? &run_on_avx512<Work> : avx2 ? &run_on_avx2<Work> : &run_on_any<Work>;
+}
 #else
 #define TITHE_ALWAYS_INLINE
 template <class Work>
-void run_with_avx2(const Work& work, std::int64_t first, std::int64_t last) {
-  work(first, last);
+auto runner_of() {
+  return &run_on_any<Work>;
 }
-inline bool has_avx2() { return false; }
 #endif
 
 /// Calls `work(first, last)` for ranges that make up 0 … n, on several threads. `work` must be TITHE_ALWAYS_INLINE, so
 /// that compilers can use the vectors that the processor has.
 template <class Work>
 void sweep(std::int64_t n, std::int64_t grain, const Work& work) {
-  const bool avx2 = has_avx2();
-  at::parallel_for(0, n, grain, [&](std::int64_t first, std::int64_t last) {
-    if (avx2) {
-      run_with_avx2(work, first, last);
-    } else {
-      work(first, last);
-    }
-  });
+  const auto run = runner_of<Work>();
+  at::parallel_for(0, n, grain, [&](std::int64_t first, std::int64_t last) { run(work, first, last); });
 }
 
 /// Σ aᵢ bᵢ, in lanes that compilers turn into vectors; one running sum would fix the order of every addition.
@@ -285,6 +295,6 @@ inline void rotate_(const at::Tensor& x, std::int64_t turned, const at::Tensor& 
 }
 
 #undef TITHE_ALWAYS_INLINE
-#undef TITHE_VECTORIZE
+#undef TITHE_TARGET
 
 }  // namespace tithe::detail
