@@ -72,8 +72,9 @@ def bootstrap_difference(some, others, seed, resamples):
     return [float(quantile(differences, Fraction(s, 1000))) for s in (25, 975)]
 
 
-for successes, n in [(8, 10), (1, 10), (540, 1319), (0, 5), (5, 5)]:
-    print("wilson", successes, n, ["%.12f" % end for end in wilson(successes, n)])
-print("ratio", "%.12f" % (37 / 21), ["%.12f" % end for end in bootstrap([3, 14, 0, 8, 12], [2, 7, 1, 5, 6], 9, 200)])
-print("mean", ["%.12f" % end for end in bootstrap([3, 14, 0, 8, 12], [1] * 5, 9, 200)])
-print("difference", ["%.12f" % end for end in bootstrap_difference([3, 14, 0, 8, 12], [2, 7, 1], 9, 200)])
+if __name__ == "__main__":
+    for successes, n in [(8, 10), (1, 10), (540, 1319), (0, 5), (5, 5)]:
+        print("wilson", successes, n, ["%.12f" % end for end in wilson(successes, n)])
+    print("ratio", "%.12f" % (37 / 21), ["%.12f" % end for end in bootstrap([3, 14, 0, 8, 12], [2, 7, 1, 5, 6], 9, 200)])
+    print("mean", ["%.12f" % end for end in bootstrap([3, 14, 0, 8, 12], [1] * 5, 9, 200)])
+    print("difference", ["%.12f" % end for end in bootstrap_difference([3, 14, 0, 8, 12], [2, 7, 1], 9, 200)])

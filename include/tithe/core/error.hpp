@@ -111,6 +111,11 @@ struct FileError : Error {
   using Error::Error;
 };
 
+/// A judge of answers that cannot be started, dies, falls silent, or says what is no verdict.
+struct JudgeError : Error {
+  using Error::Error;
+};
+
 /// A loss or a gradient that is NaN or infinite. Thrown before the optimizer touches a weight.
 struct NonFiniteError : Error {
   NonFiniteError(Complaint complaint, std::vector<std::string> rows_found)

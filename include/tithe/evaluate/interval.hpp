@@ -18,8 +18,25 @@
 /// How far a figure measured on some held-out examples may be off: 95% intervals.
 namespace tithe {
 
-/// A share of successes with Wilson's score interval (Wilson 1927), which stays inside [0, 1] and does not collapse at
-/// 0 or at all. Without trials the value is NaN and the interval all of [0, 1].
+namespace detail {
+
+/// Wilson's score interval (Wilson 1927) of a share p of n trials.
+inline Estimate wilson_estimate(std::string name, double p, std::int64_t trials) {
+  constexpr double z = 1.959963984540054;  // the normal distribution's 97.5% quantile
+  const auto n = static_cast<double>(trials);
+  const double center = (p + z * z / (2 * n)) / (1 + z * z / n);
+  const double half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+  return {.name = std::move(name),
+          .value = p,
+          .low = p == 0 ? 0 : center - half,  // exactly, where rounding would leave 1e-17
+          .high = p == 1 ? 1 : center + half,
+          .samples = trials};
+}
+
+}  // namespace detail
+
+/// A share of successes with Wilson's interval, which stays inside [0, 1] and does not collapse at 0 or at all. Without
+/// trials the value is NaN and the interval all of [0, 1].
 inline Estimate share_estimate(std::string name, std::int64_t successes, std::int64_t trials) {
   if (successes < 0 || successes > trials) {
     throw OptionError{{.who = "share_estimate",
@@ -28,16 +45,8 @@ inline Estimate share_estimate(std::string name, std::int64_t successes, std::in
                        .fix = {}}};
   }
   if (trials == 0) return {std::move(name), std::numeric_limits<double>::quiet_NaN(), 0, 1, 0};
-  constexpr double z = 1.959963984540054;  // the normal distribution's 97.5% quantile
-  const auto n = static_cast<double>(trials);
-  const double p = static_cast<double>(successes) / n;
-  const double center = (p + z * z / (2 * n)) / (1 + z * z / n);
-  const double half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
-  return {.name = std::move(name),
-          .value = p,
-          .low = successes == 0 ? 0 : center - half,  // exactly, where rounding would leave 1e-17
-          .high = successes == trials ? 1 : center + half,
-          .samples = trials};
+  return detail::wilson_estimate(std::move(name),
+                                 static_cast<double>(successes) / static_cast<double>(trials), trials);
 }
 
 /// How an interval is found by drawing samples from the sample (Efron 1979).
