@@ -84,6 +84,8 @@ CATCH_TEST_CASE("a decoder is read as it was written", "[model]") {
   const PackedRows packed = pack(random_rows(5, 1));
   CATCH_CHECK(distance(token_logprobs(read, packed), token_logprobs(model, packed)) == 0);
 
+  CATCH_CHECK(contains(thrown<OptionError>([&] { load_decoder(folder.path, {.dtype = at::kInt}); }).what(),
+                       "dtype: load_decoder needs float16, bfloat16, float32 or float64, but found Int"));
   const Decoder wide = load_decoder(folder.path, {.dtype = at::kDouble});
   CATCH_CHECK(wide.dtype() == at::kDouble);
   // Float32 rounds at 6e-8; two layers and a head amplify it somewhat.

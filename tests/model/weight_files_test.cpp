@@ -57,14 +57,15 @@ std::vector<std::string> files_of(const std::filesystem::path& folder) {
 /// Megabytes of mapped files that are in memory.
 double resident_files() {
   std::ifstream status{"/proc/self/status"};
+  double sum = 0;
   for (std::string word; status >> word;) {
-    if (word == "RssFile:") {
-      double kilobytes = 0;
-      status >> kilobytes;
-      return kilobytes / 1024;
-    }
+    if (word != "RssFile:" && word != "RssShmem:")
+      continue;  // the second where the folder is in memory itself
+    double kilobytes = 0;
+    status >> kilobytes;
+    sum += kilobytes / 1024;
   }
-  return 0;
+  return sum;
 }
 
 }  // namespace
@@ -185,6 +186,11 @@ CATCH_TEST_CASE("weights are split where they are too large for a file", "[model
   write_weights(path, tensors, {.max_file_bytes = 599});
   CATCH_CHECK_FALSE(std::filesystem::exists(path / "model.safetensors"));
   check();
+
+  CATCH_CHECK(
+      contains(thrown<OptionError>([&] { write_weights(path, tensors, {.dtype = at::kLong}); }).what(),
+               "dtype: write_safetensors needs float16, bfloat16, float32 or float64, but found Long"));
+  check();  // as it was
 
   // Integers keep their dtype whatever is wished of the others.
   write_weights(path, {{"i", at::full({2}, 7, at::kLong)}, {"x", at::full({2}, 0.5)}}, {.dtype = at::kHalf});

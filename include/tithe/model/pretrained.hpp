@@ -113,7 +113,7 @@ inline DecoderConfig read_folder_config(const std::filesystem::path& folder) {
 
 /// Reads a decoder from a folder's config.json and weights; every weight is trained, or the adapter that the options ask
 /// for. Throws ModelFileError for a file that is missing, malformed or not supported, and for weights that do not fit the
-/// configuration, are NaN or infinite; OptionError for an adapter that cannot be.
+/// configuration, are NaN or infinite; OptionError for an adapter or a dtype that cannot be.
 inline Decoder load_decoder(const std::filesystem::path& folder, const PretrainedOptions& options = {}) {
   const bool fresh_adapter = options.lora != LoraOptions{};
   if (fresh_adapter) options.lora.validate();
@@ -123,6 +123,7 @@ inline Decoder load_decoder(const std::filesystem::path& folder, const Pretraine
                        .found = "both",
                        .fix = "Leave lora or adapter out; an adapter's folder says its own settings"}};
   }
+  if (options.dtype) require_stored_float(*options.dtype, "load_decoder");
   const DecoderConfig said = read_folder_config(folder);
   const WeightFiles weights = WeightFiles::open(folder);
   const DecoderConfig config = untie_if_held(said, weights);

@@ -44,12 +44,20 @@ inline at::ScalarType stored_dtype(const at::Tensor& tensor, std::optional<at::S
 
 }  // namespace detail
 
+/// Throws OptionError in the name of `who` for a dtype that model files do not have.
+inline void require_stored_float(at::ScalarType dtype, const std::string& who) {
+  if (dtype == at::kHalf || dtype == at::kBFloat16 || dtype == at::kFloat || dtype == at::kDouble) return;
+  throw OptionError{
+      {.who = who, .required = "float16, bfloat16, float32 or float64", .found = toString(dtype), .fix = {}},
+      Location{.field = "dtype"}};
+}
+
 /// Writes tensors of any device and layout, one after another, each aligned to its element's size, into a
 /// file that is there whole or not at all. `format: pt` in the metadata is what transformers looks for. With a `dtype`,
 /// floating-point tensors are written in it, converted one at a time.
 ///
 /// Throws ShapeError for a name that is used twice, that is `__metadata__` or not UTF-8, and for a dtype that
-/// the format lacks; FileError if the file cannot be written.
+/// the format lacks; OptionError for a wished dtype that models do not have; FileError if the file cannot be written.
 inline void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                               const std::map<std::string, std::string>& metadata = {{"format", "pt"}},
                               std::optional<at::ScalarType> dtype = std::nullopt) {
@@ -57,6 +65,7 @@ inline void write_safetensors(const std::filesystem::path& path, const NamedTens
     throw ShapeError{{"write_safetensors", std::move(required), std::move(found), {}},
                      Location{.file = path.string(), .field = in_quotes(name)}};
   };
+  if (dtype) require_stored_float(*dtype, "write_safetensors");
   struct Entry {
     const NamedTensor* named;
     const ElementFormat* format;
