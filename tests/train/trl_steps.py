@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
-"""Writes trl_steps.json: what TRL's trainers log over ten full-batch steps on a real model, for trl_test.cpp.
+"""Writes trl_steps.json: what TRL's trainers log over ten full-batch steps on a real model, for trl_test.cpp and
+trl_lora_test.cpp.
 
 usage: trl_steps.py STORIES260K      the folder with config.json, model.safetensors and tokenizer.json
 
-Needs torch, transformers, trl and datasets; the versions that made the file are written into it. The rows are made up
+Needs torch, transformers, peft, trl and datasets; the versions that made the file are written into it. The rows are made up
 here; the file has them as the token ids that TRL's collators gave to the model, which is what tithe is given then.
 What varies in a trainer but is no part of its mathematics is pinned: float32, CPU, one thread, one batch of all rows in
 their order, no warm-up, a constant rate.
@@ -15,6 +16,7 @@ import sys
 import tempfile
 
 import datasets
+import peft
 import torch
 import transformers
 import trl
@@ -95,6 +97,22 @@ RUNS = {
     "kto/apo_zero_unpaired": kto("apo_zero_unpaired"),
 }
 
+# Adapters: settings of PEFT's LoraConfig, and how large the numbers are that A and B begin with (`begin`). The rate moves a
+# loss as far as that of the whole model does.
+ALL_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+LORA_RATE = 5e-4
+LORA = {
+    "plain": {"r": 4, "lora_alpha": 8, "target_modules": ALL_MODULES, "a": 0.125, "b": 0.0},
+    "rslora": {"r": 4, "lora_alpha": 8, "target_modules": ALL_MODULES, "use_rslora": True, "a": 0.125, "b": 0.0},
+    "subset": {"r": 3, "lora_alpha": 12, "target_modules": ["q_proj", "v_proj", "down_proj"], "a": 0.125, "b": 0.0},
+    "trained": {"r": 4, "lora_alpha": 8, "target_modules": ALL_MODULES, "a": 0.125, "b": 0.02},
+}
+LORA_RUNS = {
+    **{f"dpo/lora {name}": (*dpo("sigmoid", learning_rate=LORA_RATE), name) for name in LORA},
+    "sft/lora plain": (*sft(learning_rate=LORA_RATE), "plain"),
+    "kto/lora subset": (*kto(learning_rate=LORA_RATE), "subset"),
+}
+
 
 def texts(trainer_type):
     """The rows as the trainer's users write them."""
@@ -141,14 +159,23 @@ def check_mismatched(batch):
     assert max(len(p) + len(c) for p, c in mismatched) <= max(len(p) + len(c) for p, c in rows)
 
 
-def train(folder, tokenizer, trainer_type, config_type, config):
+@torch.no_grad()
+def begin(model, a, b):
+    """Gives the k-th tensor of an adapter, by name, a size times sin(0.3 i + 0.7 j + 0.11 i j + k) at (i, j)."""
+    adapter = sorted((name, weight) for name, weight in model.named_parameters() if "lora_" in name)
+    for k, (name, weight) in enumerate(adapter):
+        i = torch.arange(weight.shape[0], dtype=torch.float64)[:, None]
+        j = torch.arange(weight.shape[1], dtype=torch.float64)[None, :]
+        weight.copy_((a if "lora_A" in name else b) * torch.sin(0.3 * i + 0.7 * j + 0.11 * i * j + k))
+
+
+def train(folder, tokenizer, trainer_type, config_type, config, lora=None):
     """The rows of every step's batch, which are the same, and what each step logged."""
     with tempfile.TemporaryDirectory() as output:
         arguments = config_type(
             output_dir=output,
-            **config,
             max_steps=SETTINGS["steps"],
-            **{name: value for name, value in SETTINGS.items() if name != "steps"},
+            **{**{name: value for name, value in SETTINGS.items() if name != "steps"}, **config},
             per_device_train_batch_size=len(PAIRS),
             optim="adamw_torch",
             lr_scheduler_type="constant",
@@ -163,12 +190,16 @@ def train(folder, tokenizer, trainer_type, config_type, config):
             disable_tqdm=True,
         )
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        adapter = {name: value for name, value in LORA.get(lora, {}).items() if name not in "ab"}
         trainer = trainer_type(
             model=model,
             args=arguments,
             processing_class=tokenizer,
             train_dataset=datasets.Dataset.from_list(texts(trainer_type)),
+            peft_config=peft.LoraConfig(task_type="CAUSAL_LM", **adapter) if lora else None,
         )
+        if lora:
+            begin(trainer.model, LORA[lora]["a"], LORA[lora]["b"])
         collate, batches = trainer.data_collator, []
 
         def collated(examples):
@@ -186,7 +217,7 @@ def train(folder, tokenizer, trainer_type, config_type, config):
         whole = [tokenizer(text["prompt"] + completion + "</s>")["input_ids"] for completion in completions]
         assert [row["prompt"] + completion for completion in row["completions"]] == whole
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
-    assert [entry["learning_rate"] for entry in steps] == [SETTINGS["learning_rate"]] * SETTINGS["steps"]
+    assert [entry["learning_rate"] for entry in steps] == [arguments.learning_rate] * SETTINGS["steps"]
     return batches[0], {name: [float(entry[name]) for entry in steps] for name in ("loss", "grad_norm")}
 
 
@@ -206,7 +237,7 @@ def main(folder):
         tokenizer_file=f"{folder}/tokenizer.json", bos_token="<s>", eos_token="</s>", pad_token="<unk>"
     )
     rows, runs = {}, {}
-    for name, run in RUNS.items():
+    for name, run in {**RUNS, **LORA_RUNS}.items():
         seen, steps = train(folder, tokenizer, *run)
         if name == "sft/all_tokens":
             assert [row["completions"] for row in seen] == [[r["prompt"] + r["completions"][0]] for r in rows["sft"]]
@@ -214,8 +245,10 @@ def main(folder):
             assert rows.setdefault(name.split("/")[0], seen) == seen
         runs[name] = json.dumps(steps)
     file = {
-        "versions": json.dumps({module.__name__: module.__version__ for module in (torch, transformers, trl)}),
+        "versions": json.dumps({module.__name__: module.__version__ for module in (torch, transformers, peft, trl)}),
         "settings": json.dumps(SETTINGS),
+        "lora_learning_rate": json.dumps(LORA_RATE),
+        "lora": lines({name: json.dumps(settings) for name, settings in LORA.items()}, "  "),
         "rows": lines({kind: rows_text(of) for kind, of in rows.items()}, "  "),
         "runs": lines(runs, "  "),
     }

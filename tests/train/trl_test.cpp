@@ -1,13 +1,5 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
-#include <algorithm>
-#include <cmath>
-#include <cstddef>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
 #include "test.hpp"
 #include "third_party_data.hpp"
@@ -39,6 +31,7 @@
 #include "tithe/loss/wpo.hpp"
 #include "tithe/model/pretrained.hpp"
 #include "tithe/train/stage.hpp"
+#include "train/trl_recording.hpp"
 
 // Ten full-batch steps on stories260k, held against what TRL logged of the same: trl_steps.json, made by trl_steps.py.
 
@@ -47,85 +40,19 @@ using namespace tithe::test;
 
 namespace {
 
-using Json = nlohmann::json;
-
-/// How far a step's loss may be from TRL's, as a share of it. Ten steps in float32 leave 1e-5 at most; each control
-/// below, a small mistake, leaves five times this.
-constexpr double tolerance = 1e-4;
-/// The same of the gradient's norm. DiscoPOP's gradient is steep in the margin: for it TRL is 6e-4 from itself, with
-/// another kernel for attention.
-constexpr double norm_tolerance = 2e-3;
-
-/// TRL's runs, its settings by our names, and their rows.
-class Recording {
- public:
-  [[nodiscard]] std::vector<double> of(const std::string& run, const char* figure) const {
-    return file_.at("runs").at(run).at(figure);
-  }
-
-  [[nodiscard]] Rows rows(const std::string& run) const {
-    Rows rows;
-    for (const Json& row : file_.at("rows").at(run.substr(0, run.find('/')))) {
-      rows.push_back({.prompt = row.at("prompt"),
-                      .completions = row.at("completions"),
-                      .desirable = row.value("desirable", true)});
-    }
-    return rows;
-  }
-
-  [[nodiscard]] StageOptions options() const {
-    const Json& settings = file_.at("settings");
-    StageOptions options;
-    options.learning_rate = {.peak = settings.at("learning_rate"), .decay = LearningRateDecay::constant};
-    options.epochs = settings.at("steps");
-    options.weight_decay = settings.at("weight_decay");
-    options.adam_beta1 = settings.at("adam_beta1");
-    options.adam_beta2 = settings.at("adam_beta2");
-    options.adam_epsilon = settings.at("adam_epsilon");
-    options.max_grad_norm = settings.at("max_grad_norm");
-    options.order = Order::file;
-    return options;
-  }
-
- private:
-  Json file_ = Json::parse(std::ifstream{std::filesystem::path{__FILE__}.parent_path() / "trl_steps.json"});
-};
-
-/// The largest relative differences between a step of ours and TRL's.
-struct Differences {
-  double loss = 0;
-  double grad_norm = 0;
-};
-
-double largest_difference(const std::vector<double>& ours, const std::vector<double>& trl) {
-  CATCH_REQUIRE(ours.size() == trl.size());
-  CATCH_REQUIRE(!trl.empty());
-  double largest = 0;
-  for (std::size_t step = 0; step < trl.size(); ++step) {
-    CATCH_REQUIRE(std::isfinite(ours[step]));
-    largest = std::max(largest, std::abs(ours[step] - trl[step]) / std::abs(trl[step]));
-  }
-  return largest;
-}
+using Recording = TrlRecording;
+constexpr double tolerance = trl_tolerance;
+constexpr double norm_tolerance = trl_norm_tolerance;
 
 /// Repeats a run of TRL's on a model.
 template <class Loss>
-Differences repeat(const Recording& trl, const std::string& run, const Loss& loss, const Decoder& model,
-                   StageOptions options) {
-  const Rows rows = trl.rows(run);
-  options.batch_size = std::ssize(rows);
-  std::vector<double> losses, norms;
-  const StageHooks keep{.on_step = [&](const StepRecord& record) {
-    losses.push_back(record.at("loss"));
-    norms.push_back(record.at("grad_norm"));
-  }};
+TrlDifferences repeat(const Recording& trl, const std::string& run, const Loss& loss, const Decoder& model,
+                      const StageOptions& options) {
   if constexpr (TrainsOnDemonstrations<Loss>) {
-    train_stage(model, SupervisedObjective<Loss>{loss}, rows, options, keep);
+    return repeat_trl(trl, run, model, SupervisedObjective<Loss>{loss}, options);
   } else {
-    train_stage(model, PreferenceObjective{loss, model.frozen_copy()}, rows, options, keep);
+    return repeat_trl(trl, run, model, PreferenceObjective{loss, model.frozen_copy()}, options);
   }
-  return {largest_difference(losses, trl.of(run, "loss")),
-          largest_difference(norms, trl.of(run, "grad_norm"))};
 }
 
 }  // namespace
@@ -136,7 +63,7 @@ CATCH_TEST_CASE("ten steps of each loss are those of TRL", "[train][third-party]
   const Recording trl;
   const auto repeats = [&](const std::string& run, const auto& loss) {
     CATCH_CAPTURE(run);
-    const Differences from_trl = repeat(trl, run, loss, load_decoder(*folder), trl.options());
+    const TrlDifferences from_trl = repeat(trl, run, loss, load_decoder(*folder), trl.options());
     CATCH_CHECK(from_trl.loss < tolerance);
     CATCH_CHECK(from_trl.grad_norm < norm_tolerance);
   };

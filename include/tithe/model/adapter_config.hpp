@@ -111,7 +111,11 @@ inline AdapterConfig read_adapter_config(const std::filesystem::path& path) {
     file.fail("lora_dropout", "a share in [0, 1)", std::to_string(dropout));
   }
   const Json& targets = file.require_json("target_modules");
-  if (!targets.is_string()) {
+  if (targets.is_string()) {
+    if (targets.get_ref<const std::string&>().empty()) {
+      file.fail("target_modules", "names of modules or a regular expression", "an empty string");
+    }
+  } else {
     config.targets = file.require<std::vector<std::string>>("target_modules");
     if (config.targets.empty()) file.fail("target_modules", "at least one module", "an empty array");
     for (const std::string& target : config.targets) {
@@ -121,8 +125,10 @@ inline AdapterConfig read_adapter_config(const std::filesystem::path& path) {
   return config;
 }
 
-/// An adapter's settings by the names of adapter_config.json. `base` is what it calls the model that it belongs on.
-inline nlohmann::ordered_json to_json(const LoraOptions& options, const std::string& base) {
+/// An adapter's settings by the names of adapter_config.json. `base` is what it calls the model that it belongs on, `targets`
+/// the modules that it changes; without any, those of the options in every layer.
+inline nlohmann::ordered_json to_json(const LoraOptions& options, const std::string& base,
+                                      const std::vector<std::string>& targets = {}) {
   nlohmann::ordered_json json{{"peft_type", "LORA"},
                               {"task_type", "CAUSAL_LM"},
                               {"base_model_name_or_path", nullptr},
@@ -134,12 +140,13 @@ inline nlohmann::ordered_json to_json(const LoraOptions& options, const std::str
                               {"fan_in_fan_out", false},
                               {"init_lora_weights", true},
                               {"inference_mode", true},
-                              {"target_modules", nlohmann::ordered_json::array()}};
+                              {"target_modules", targets}};
   if (!base.empty()) json["base_model_name_or_path"] = base;
   // As people write it, where it is whole.
   if (options.alpha == std::floor(options.alpha) && options.alpha < 1e15) {
     json["lora_alpha"] = static_cast<std::int64_t>(options.alpha);
   }
+  if (!targets.empty()) return json;
   for (const std::string_view module : lora_targets) {
     if (options.targets(module)) json["target_modules"].push_back(module);
   }

@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <map>
+#include <limits>
 #include <set>
 #include <string>
 #include <string_view>
@@ -111,6 +111,36 @@ inline std::set<std::string, std::less<>> require_adapter(const AdapterConfig& c
       {.file = file.path().string()}};
 }
 
+/// How target_modules names the maps of an adapter: a module by the end of its name where all layers have it adapted, by
+/// whole names where only some have. PEFT makes an adapter of whatever this matches, and misses what has no tensors.
+inline std::vector<std::string> target_names(const DecoderConfig& model, const NamedTensors& tensors) {
+  std::set<std::string, std::less<>> held;
+  for (const NamedTensor& tensor : tensors) held.insert(tensor.name);
+  const std::vector<AdaptableMap> maps = adaptable_maps(model);
+  std::vector<std::string> names;
+  for (const std::string_view target : lora_targets) {
+    std::vector<std::string> adapted;
+    for (const AdaptableMap& map : maps) {
+      if (map.matches(target) && held.contains(map.a())) adapted.push_back(map.name);
+    }
+    if (std::ssize(adapted) == model.num_hidden_layers) adapted = {std::string{target}};
+    names.insert(names.end(), adapted.begin(), adapted.end());
+  }
+  return names;
+}
+
+/// Throws ModelFileError for a tensor that has NaN or infinity, or that would have in an adapter of weights of a dtype:
+/// float64 numbers can be larger than float32's.
+inline void require_numbers(const SafetensorsFile& file, const std::string& name, at::ScalarType weights) {
+  file.require_finite(name);
+  if (file.info(name).type != ElementType::f64 || weights == at::kDouble) return;
+  constexpr double most = std::numeric_limits<float>::max();
+  const at::Tensor tensor = file.tensor(name);
+  if (tensor.numel() == 0 || tensor.abs().max().item<double>() <= most) return;
+  throw ModelFileError{{"load_adapter", "numbers that float32 has", "larger ones", {}},
+                       {.file = file.path().string(), .field = in_quotes(name)}};
+}
+
 }  // namespace detail
 
 /// Puts the adapter of a folder over a model that has none; the model's weights are frozen and the adapter is trained from
@@ -120,7 +150,7 @@ inline void load_adapter(Decoder& model, const std::filesystem::path& folder) {
   AdapterConfig config = read_adapter_config(folder / detail::adapter_config_name);
   const SafetensorsFile file = SafetensorsFile::open(folder / detail::adapter_weights_name);
   const auto adapted = detail::require_adapter(config, model.config(), file);
-  for (const std::string& name : file.names()) file.require_finite(name);
+  for (const std::string& name : file.names()) detail::require_numbers(file, name, model.dtype());
   std::vector<std::string>& targets = config.options.target_modules;
   targets.clear();
   for (const std::string_view target : lora_targets) {
@@ -172,7 +202,8 @@ inline void save_adapter(const std::filesystem::path& folder, const Decoder& mod
         {.who = "save_adapter", .required = "a folder to write to", .found = error.message(), .fix = {}},
         {.file = folder.string()}};
   }
-  write_durably(folder / detail::adapter_config_name, to_json(options, base).dump(2) + '\n');
+  const auto config = to_json(options, base, detail::target_names(model.config(), tensors));
+  write_durably(folder / detail::adapter_config_name, config.dump(2) + '\n');
   write_safetensors(folder / detail::adapter_weights_name, tensors);
 }
 
