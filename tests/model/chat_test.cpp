@@ -335,6 +335,11 @@ CATCH_TEST_CASE("a template that is none of ours is refused, with the way to a f
       {plain + "{% set today = strftime_now('%d') %}", "one that writes the date of the day, as Llama 3.2's"},
       {for_all + llama_turn + llama_end, "found another one"},  // without a beginning
       {"{{ bos_token }}{{ bos_token }}" + for_all + llama_turn + llama_end, "found another one"},
+      // What Jinja refuses.
+      {with("+ '<|im_end|>'", "++ '<|im_end|>'"), "found another one"},
+      {with("'\\n' }}", "'\\n' + }}"), "found another one"},
+      {with("'<|im_start|>' +", "+ '<|im_start|>' +"), "found another one"},
+      {with("{{ '<|im_start|>assistant", "{{ }}{{ '<|im_start|>assistant"), "found another one"},
       // Between tags a newline counts where Jinja leaves it.
       {for_all + chat_ml_turn + "\n" + chat_ml_end, "found another one"},
   };

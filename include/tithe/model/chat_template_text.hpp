@@ -162,7 +162,7 @@ class TemplateReader {
     std::vector<Token> terms;
     bool begins = true;
     for (const Token& token : tokens) {
-      if (!token.is_string && token.text == "+") {
+      if (!begins && !token.is_string && token.text == "+") {
         begins = true;
       } else if (begins) {
         terms.push_back(token);
@@ -173,6 +173,7 @@ class TemplateReader {
         term.text += ' ' + shown(token);
       }
     }
+    if (begins) terms.push_back({"+"});  // a sum without its last term, which Jinja refuses
     return terms;
   }
 
