@@ -1,100 +1,99 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 //
-// A program that trains in the background while its own loop goes on: it shows progress, stops the training when it likes,
-// and gets the report or the exception. The library prints nothing; every line is this program's. It needs no files.
+// A program that trains an adapter on a thread of its own, as a server or an application with windows would: it shows how far
+// training is, cancels it when Enter is pressed, and goes on with it when it is started again. The library prints nothing;
+// every line is this program's.
+// usage: embedding MODEL DATA.jsonl... OUT
+#include <poll.h>
+#include <unistd.h>
+
 #include <chrono>
-#include <cstdint>
+#include <filesystem>
 #include <future>
 #include <iostream>
 #include <mutex>
 #include <stop_token>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
-#include "tithe/core/random.hpp"
 #include "tithe/loss/dpo.hpp"
-#include "tithe/model/decoder.hpp"
+#include "tithe/model/adapter_file.hpp"
 #include "tithe/pipeline.hpp"
-#include "tithe/reference/frozen_sft.hpp"
+#include "tithe/reference/adapter_off.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
 
-namespace {
+using namespace tithe;
 
-using Recipe = tithe::Pipeline<tithe::SftFraction<0.1>, tithe::Dpo<0.1>, tithe::FrozenSft>;
-
-constexpr std::int64_t vocabulary = 32;
-
-tithe::Dataset some_data() {
-  tithe::SplitMix64 random{tithe::Seed{1}};
-  const auto text = [&] {
-    tithe::TokenIds ids(8);
-    for (std::int64_t& id : ids) id = static_cast<std::int64_t>(random.below(vocabulary));
-    return ids;
-  };
-  tithe::Dataset data;
-  for (int i = 0; i < 20; ++i) data.add(tithe::Demonstration{.prompt = text(), .completion = text()});
-  for (int i = 0; i < 180; ++i)
-    data.add(tithe::PreferencePair{.prompt = text(), .chosen = text(), .rejected = text()});
-  return data;
-}
-
-tithe::Decoder some_model() {
-  const tithe::DecoderConfig config{.vocab_size = vocabulary,
-                                    .hidden_size = 32,
-                                    .intermediate_size = 64,
-                                    .num_hidden_layers = 2,
-                                    .num_attention_heads = 4,
-                                    .num_key_value_heads = 4,
-                                    .head_dim = 8,
-                                    .max_position_embeddings = 16};
-  return tithe::Decoder::initialize(config, {}, tithe::Seed{1});
-}
-
-/// The newest step, written by the training's thread and read by the program's.
-class Progress {
+/// A run on a thread of its own. Whoever holds it may ask how far it is, stop it, and wait for its report.
+class BackgroundRun {
  public:
-  void set(const tithe::StepRecord& step) {
-    const std::lock_guard lock{mutex_};
-    step_ = step;
+  using Recipe = Pipeline<SftFraction<0.25>, Dpo<0.1>, AdapterOff>;
+
+  // docs: background
+  BackgroundRun(Pretrained model, Dataset data, const Budget& budget, RunOptions options)
+      : report_{finished_.get_future()} {
+    options.on_step = [this](const StepRecord& step) {
+      const std::scoped_lock lock{mutex_};
+      latest_ = step.stage + ' ' + std::to_string(step.step) + '/' + std::to_string(step.steps) + ", loss " +
+                std::to_string(step.at("loss"));
+    };
+    thread_ = std::jthread{[this, model = std::move(model), data = std::move(data), budget,
+                            options = std::move(options)](const std::stop_token& stop) mutable {
+      try {
+        options.stop = stop;
+        finished_.set_value(Recipe::Trainer(model).fit(data, budget, options));
+      } catch (...) {  // whoever waits gets it
+        finished_.set_exception(std::current_exception());
+      }
+    }};
   }
-  [[nodiscard]] tithe::StepRecord get() const {
-    const std::lock_guard lock{mutex_};
-    return step_;
+  // docs: end
+
+  [[nodiscard]] std::string latest() const {
+    const std::scoped_lock lock{mutex_};
+    return latest_;
   }
+  [[nodiscard]] bool done() const {
+    return report_.wait_for(std::chrono::seconds{0}) == std::future_status::ready;
+  }
+  /// Before the next pass through the model; the run is saved first.
+  void cancel() { thread_.request_stop(); }
+  /// Waits; throws what the run threw.
+  RunReport report() { return report_.get(); }
 
  private:
   mutable std::mutex mutex_;
-  tithe::StepRecord step_;
+  std::string latest_ = "loading data";
+  std::promise<RunReport> finished_;
+  std::future<RunReport> report_;
+  std::jthread thread_;  // last: it is joined before the rest goes
 };
 
-}  // namespace
+int main(int argc, char** argv) try {
+  if (argc < 4) throw std::invalid_argument{"usage: embedding MODEL DATA.jsonl... OUT"};
+  // docs: program
+  const std::filesystem::path out = argv[argc - 1];
+  const std::vector<std::filesystem::path> files(argv + 2, argv + argc - 1);
+  const Pretrained model = load_pretrained(argv[1], {.lora = {.rank = 8, .alpha = 16}});
 
-int main() try {
-  Progress progress;
-  std::stop_source stop;
-  // docs: background
-  tithe::RunOptions options;
-  options.preference.epochs = 10'000;  // longer than anyone would wait
-  options.on_step = [&](const tithe::StepRecord& step) { progress.set(step); };
-  options.stop = stop.get_token();
-  std::future<tithe::RunReport> training = std::async(std::launch::async, [options, model = some_model()] {
-    return Recipe::Trainer(model, {.vocabulary_size = vocabulary}, tithe::Tokens{16})
-        .fit(some_data(), tithe::Budget::examples(200), options);
-  });
-
-  while (training.wait_for(std::chrono::milliseconds{100}) == std::future_status::timeout) {
-    const tithe::StepRecord step = progress.get();
-    std::cout << step.stage << ' ' << step.step << " of " << step.steps << '\n';
-    if (step.stage == "preference" && step.step >= 10)
-      stop.request_stop();  // as if somebody had pressed a button
+  BackgroundRun run{model,
+                    read_jsonl(files),
+                    Budget::examples(64),
+                    {.sft = {.learning_rate = {.peak = 1e-3}},
+                     .preference = {.learning_rate = {.peak = 1e-4}},
+                     .checkpoint = {.folder = out / "checkpoints", .resume = true}}};
+  for (pollfd keyboard{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0}; !run.done();) {
+    std::cerr << '\r' << run.latest() << "  (Enter stops)" << std::flush;
+    if (poll(&keyboard, 1, /*milliseconds=*/100) <= 0) continue;
+    if (std::cin.get() == '\n') run.cancel();
+    keyboard.fd = -1;  // once is enough
   }
-  const tithe::RunReport report = training.get();  // or the exception that ended the training
+  const RunReport report = run.report();
+  std::cerr << '\n' << (report.cancelled ? "stopped; start it again to go on\n" : "done\n");
+  if (!report.cancelled) save_adapter(out / "adapter", model.model, argv[1]);
   // docs: end
-
-  const std::int64_t done = report.slices.back().training.steps_done;
-  std::cout << (report.cancelled ? "Cancelled after " : "Finished after ") << done
-            << " steps of preference tuning\n";
-  return report.cancelled ? 0 : 1;
 } catch (const std::exception& error) {
   std::cerr << error.what() << '\n';
   return 1;
