@@ -37,8 +37,7 @@
 /// An experiment as a type: a schedule, a preference loss and a reference, composed, checked and run.
 namespace tithe {
 
-/// Trains a model by a composition of policies, under a budget. It owns its handle of the model.
-///
+/// Trains a model by a composition of policies, under a budget. It owns its handle of the model:
 /// `Pipeline<SftFraction<0.1>, Dpo<0.1>, FrozenSft>::Trainer(model).fit(data, Budget::examples(5'000))`
 template <class Policies, LanguageModel M>
 class PipelineTrainer {
@@ -92,16 +91,15 @@ class PipelineTrainer {
     std::vector<Estimate> rewards;  // of held-out verdicts, by the last slice's reference
     bool cancelled = false;
     for (std::size_t i = progress.slice(); i < plan.size() && !cancelled; ++i) {
-      if (cancelled = options.stop.stop_requested(); cancelled) break;  // before the next labels are paid for
+      if (cancelled = options.stop.stop_requested(); cancelled) break;  // before labels are paid for
       const std::optional<Rows> rows = draw(ledger, source, i, progress, options.stop);
       if (cancelled = !rows; cancelled) break;
       if (!progress.in_slice(i)) renew_adapter_for(model_, i, plan[i].stage, options.seed);
       const bool on_demand = !source.available(plan[i].stage).has_value();
       const bool scores_verdicts = row_kind == RowKind::labeled && i + 1 == plan.size();
-      const SliceRun slice{i,         plan[i],   *rows,
-                           on_demand, ledger,    options,
-                           progress,  reference, scores_verdicts ? held_out.labeled : Rows{},
-                           rewards};
+      const Rows verdicts = scores_verdicts ? held_out.labeled : Rows{};
+      const SliceRun slice{i,       plan[i],  *rows,     on_demand, ledger,
+                           options, progress, reference, verdicts,  rewards};
       const SliceReport done = plan[i].stage == Stage::sft
                                    ? train(SupervisedObjective{policies_.supervised, options.head}, slice)
                                    : train_preference(slice);
