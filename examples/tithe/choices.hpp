@@ -12,6 +12,8 @@
 #include "tithe/loss/divergence.hpp"
 #include "tithe/loss/label_smoothed.hpp"
 #include "tithe/loss/on_all_tokens.hpp"
+#include "tithe/reference/adapter_off.hpp"
+#include "tithe/reference/concept.hpp"
 #include "tithe/reference/frozen_sft.hpp"
 #include "tithe/reference/moving.hpp"
 #include "tithe/schedule/cold_start_floor.hpp"
@@ -57,13 +59,50 @@ struct DivergenceChoice
   }
 };
 
-/// A reference with weights of its own: as fine-tuning left them, and moved or not.
-struct CopiedReference : AnyPolicy<tithe::FrozenSft, tithe::Moving<tithe::dynamic, tithe::dynamic>> {
+/// What a reference is asked of: weights of its own, or those of the model that is trained.
+template <class Model>
+struct AskedModel {
+  Model model;
+  bool is_copy = true;
+
+  [[nodiscard]] auto hidden(const auto& rows) const { return model.hidden(rows); }
+  [[nodiscard]] auto predicting_hidden(const auto& rows) const { return model.predicting_hidden(rows); }
+  [[nodiscard]] decltype(auto) head() const { return model.head(); }
+  /// Those that a checkpoint must hold.
+  [[nodiscard]] auto weights() const {
+    auto all = model.weights();
+    if (!is_copy) all.clear();
+    return all;
+  }
+};
+
+/// The model as fine-tuning left it, which stands still: a copy, or its own weights with the adapter off.
+struct StillReference : AnyPolicy<tithe::FrozenSft, tithe::AdapterOff> {
   static constexpr bool gives_reference = true;
 
   template <class Model>
-  [[nodiscard]] auto snapshot(const Model& model) const {
-    return model.frozen_copy();
+  [[nodiscard]] AskedModel<Model> snapshot(const Model& model) const {
+    if (std::holds_alternative<tithe::AdapterOff>(policy)) return peek(model);
+    return {model.frozen_copy()};
+  }
+  /// Nothing is copied; for Cached.
+  template <class Model>
+  [[nodiscard]] AskedModel<Model> peek(const Model& model) const {
+    const auto* off = std::get_if<tithe::AdapterOff>(&policy);
+    if (off == nullptr) return {model, false};
+    static_cast<void>(off->snapshot(model));  // says what is wrong with a model that has no adapter
+    return {model.without_adapter(), false};
+  }
+};
+
+/// The same or one that moves. One type, so that one pipeline serves all of them.
+struct StageReference : AnyPolicy<StillReference, tithe::Moving<tithe::dynamic, tithe::dynamic>> {
+  static constexpr bool gives_reference = true;
+
+  template <class Model>
+  [[nodiscard]] AskedModel<Model> snapshot(const Model& model) const {
+    if (const auto* moving = std::get_if<1>(&policy)) return {moving->snapshot(model)};
+    return std::get<StillReference>(policy).snapshot(model);
   }
   template <class Snapshot, class Model>
   void follow(const Snapshot& reference, const Model& model, std::int64_t step) const {

@@ -11,6 +11,10 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "loading.hpp"
+#include "model_flags.hpp"
+#include "prompt_template.hpp"
+#include "tithe/data/chat.hpp"
 #include "tithe/model/pretrained.hpp"
 #include "torch_setup.hpp"
 
@@ -20,74 +24,105 @@ namespace {
 constexpr const char* who = "tithe generate";
 
 struct Settings {
-  std::filesystem::path model;
+  ModelSettings model;
+  PromptTemplate prompt;
   bool greedy = false;
   tithe::Sampling sampling;
   std::uint64_t seed = 0;
   std::int64_t max_new_tokens = 256;
   std::vector<std::string> stop;
+  std::vector<std::int64_t> stop_ids;
   std::int64_t batch_size = 64;
   int threads = 0;
   LineOptions lines;
 };
 
 constexpr const char* footer =
-    R"(A line has "prompt" or "prompt_ids", and is answered with {"completion", "completion_ids", "logprobs"};
-an "id" is copied to the answer. Ids are taken as they are; a prompt in text gets the tokenizer's special
-tokens in front. A completion ends with the end-of-sequence token, at --stop, after --max-new-tokens or at the
-last of the model's positions. Its text is without end-of-sequence token and stop text; its ids are all that
-were chosen, and each has its log-probability under the model itself (temperature 1, top-p 1).
+    R"(A line has "prompt", "prompt_ids" or "messages", and is answered with {"completion", "completion_ids",
+"logprobs"}; an "id" is copied to the answer. Ids are taken as they are; a prompt in text gets the tokenizer's
+special tokens in front; messages are written in the model's chat format, and an answer is opened behind them. A
+completion ends with the end-of-sequence token or, of messages, with the token that ends an answer; at --stop or
+--stop-id, after --max-new-tokens or at the last of the model's positions. Its text is without stop token and stop
+text; its ids are all that were chosen, and each has its log-probability under the model itself (temperature 1,
+top-p 1).
 
-Without --greedy tokens are sampled, a function of the seed, the prompt and the line's place in the input
-alone, where blank lines do not count and bad ones do.
+Without --greedy tokens are sampled from what the model says, by temperature and top-p alone: nothing is penalised
+for being repeated. They are a function of the seed, the prompt and the line's place in the input alone, where blank
+lines do not count and bad ones do.
 
 Examples
   $ echo '{"prompt": "Once upon a time"}' | tithe generate --model stories260k --greedy --max-new-tokens 48
+  $ echo '{"messages": [{"role": "user", "content": "Hello"}]}' | tithe generate --model base --adapter run/adapter
   $ tithe generate --model run/model --temperature 0.7 --top-p 0.95 --seed 1 -i prompts.jsonl -o answers.jsonl)";
 
 /// A prompt, and its line's place in the input.
 struct Prompt {
-  tithe::TokenIds ids;
+  tithe::TokenIds ids{};
   std::uint64_t index = 0;
+  bool is_chat = false;  ///< so that the end of an answer ends it
 };
 
-Prompt read_prompt(const InputLine& line, const tithe::Encoding& encoding, std::int64_t positions) {
+Prompt read_prompt(const InputLine& line, const PromptTemplate& prompt, const tithe::Encoding& encoding,
+                   std::int64_t positions) {
   const auto object = line.object(who);
-  tithe::Content content = read_content(object, "prompt");
-  tithe::TokenIds ids;
+  tithe::Content content =
+      object.has("messages") ? read_messages(object, "messages") : read_prompt_content(object, prompt);
+  Prompt read{.index = line.index};
   if (const auto* text = std::get_if<std::string>(&content)) {
-    ids = encoding.prompt(*text);
+    read.ids = encoding.prompt(*text);
+  } else if (const auto* messages = std::get_if<tithe::Messages>(&content)) {
+    read.ids = at_place_of(line, [&] { return tithe::generation_prompt(*messages, encoding.chat); });
+    read.is_chat = true;
   } else {
-    ids = std::get<tithe::TokenIds>(std::move(content));
-    require_ids(ids, encoding.vocabulary_size, "prompt_ids", line.where, who);
+    read.ids = std::get<tithe::TokenIds>(std::move(content));
+    require_ids(read.ids, encoding.vocabulary_size, "prompt_ids", line.where, who);
   }
-  if (ids.empty()) {
+  if (read.ids.empty()) {
     object.fail_here("a prompt of at least one token", "none",
                      "Begin it with the beginning-of-sequence token");
   }
-  if (std::ssize(ids) >= positions) {
+  if (std::ssize(read.ids) >= positions) {
     object.fail_here("a prompt of fewer tokens than the model's " + std::to_string(positions) + " positions",
-                     std::to_string(ids.size()), "Shorten it");
+                     std::to_string(read.ids.size()), "Shorten it");
   }
-  return {std::move(ids), line.index};
+  return read;
 }
 
-/// The first prompts whose lines follow upon each other, without a bad one between them.
+/// The first prompts that end alike and whose lines follow upon each other, without a bad one between them.
 std::span<const Prompt> first_run(std::span<const Prompt> prompts) {
   std::size_t count = 1;
-  while (count < prompts.size() && prompts[count].index == prompts[0].index + count) ++count;
+  while (count < prompts.size() && prompts[count].index == prompts[0].index + count &&
+         prompts[count].is_chat == prompts[0].is_chat) {
+    ++count;
+  }
   return prompts.first(count);
+}
+
+/// What ends a completion: the model's own tokens and those that were asked for; of messages, the end of an answer too.
+tithe::TokenIds stops_of(const Settings& settings, const tithe::Pretrained& pretrained,
+                         const tithe::Encoding& encoding, bool is_chat) {
+  tithe::TokenIds stops = pretrained.end_of_sequence_ids();
+  stops.insert(stops.end(), settings.stop_ids.begin(), settings.stop_ids.end());
+  if (is_chat) {
+    const tithe::TokenIds end = tithe::end_of_answer(encoding.chat);
+    if (!end.empty()) stops.push_back(end.front());
+  }
+  return stops;
 }
 
 int generate(const Settings& settings, const Session& session) {
   set_up_torch(settings.threads);
-  const tithe::Pretrained pretrained = tithe::load_pretrained(settings.model);
-  const tithe::Encoding encoding = pretrained.encoding();
+  const tithe::Pretrained pretrained = load(settings.model);
+  const tithe::Encoding encoding = encoding_of(pretrained, settings.model);
+  for (const std::int64_t id : settings.stop_ids) {
+    if (id < encoding.vocabulary_size) continue;
+    throw UsageError{"--stop-id " + std::to_string(id) + " is no token of the model, which has " +
+                     std::to_string(encoding.vocabulary_size)};
+  }
   const std::int64_t positions = pretrained.positions().value();
   tithe::GenerationOptions options{
       .sampling = settings.greedy ? tithe::Sampling::greedy() : settings.sampling,
       .max_new_tokens = tithe::Tokens{settings.max_new_tokens},
-      .stop_ids = pretrained.end_of_sequence_ids(),
       .stop_strings = settings.stop,
       .decode = [&](std::span<const std::int64_t> ids) { return pretrained.tokenizer.decode(ids); },
       .seed = tithe::Seed{settings.seed},
@@ -97,7 +132,7 @@ int generate(const Settings& settings, const Session& session) {
 
   const LineCommand<Prompt> command{
       .who = who,
-      .read = [&](const InputLine& line) { return read_prompt(line, encoding, positions); },
+      .read = [&](const InputLine& line) { return read_prompt(line, settings.prompt, encoding, positions); },
       .size = [](const Prompt&) { return std::size_t{1}; },
       .answer =
           [&](const std::vector<Prompt>& prompts) {
@@ -106,6 +141,7 @@ int generate(const Settings& settings, const Session& session) {
               const std::span<const Prompt> run = first_run(rest);
               rest = rest.subspan(run.size());
               options.first_index = run.front().index;
+              options.stop_ids = stops_of(settings, pretrained, encoding, run.front().is_chat);
               std::vector<tithe::TokenIds> ids;
               for (const Prompt& prompt : run) ids.push_back(prompt.ids);
               for (const tithe::Generation& generation : tithe::generate(pretrained.model, ids, options)) {
@@ -126,7 +162,8 @@ Command add_generate(CLI::App& app) {
   const auto settings = std::make_shared<Settings>();
   CLI::App* command = app.add_subcommand("generate", "Complete prompts");
   command->footer(footer);
-  command->add_option("--model", settings->model, "Folder of the model")->type_name("DIR")->required();
+  add_model_flags(*command, settings->model);
+  add_prompt_template_flag(*command, settings->prompt);
   CLI::Option* greedy = command->add_flag("--greedy", settings->greedy, "Always take the likeliest token");
   command->add_option("--temperature", settings->sampling.temperature, "Logits are divided by it")
       ->check(at_least(0))
@@ -143,6 +180,13 @@ Command add_generate(CLI::App& app) {
       ->check(at_least(0))
       ->capture_default_str();
   command->add_option("--stop", settings->stop, "Text that ends a completion; may be given several times")
+      ->allow_extra_args(false)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command
+      ->add_option("--stop-id", settings->stop_ids,
+                   "Token that ends a completion; may be given several times")
+      ->check(at_least(0))
       ->allow_extra_args(false)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -37,8 +37,23 @@ tithe::Content read_content(const tithe::JsonObject<tithe::DataError>& object, c
     object.fail_here(both, has_text ? "both" : "neither",
                      has_text ? "Remove one of the two" : "Give one of the two");
   }
-  if (has_text) return object.require<std::string>(field);
-  return object.require<tithe::TokenIds>(ids_field);
+  if (!has_text) return object.require<tithe::TokenIds>(ids_field);
+  if (object.require_json(field).is_array()) return read_messages(object, field);
+  return object.require<std::string>(field);
+}
+
+tithe::Messages read_messages(const tithe::JsonObject<tithe::DataError>& object, const std::string& field) {
+  tithe::Messages messages;
+  for (const auto& message : object.objects(field)) {
+    messages.push_back({message.require<std::string>("role"), message.require<std::string>("content")});
+    for (const auto& [name, value] : message.json().items()) {
+      if (name == "role" || name == "content" || value.is_null()) continue;
+      message.fail(name, "\"role\" and \"content\" in a message, and nothing else", tithe::in_quotes(name),
+                   "Remove it; tool calls, names and weights are not supported");
+    }
+  }
+  if (messages.empty()) object.fail(field, "at least one message", "an empty list");
+  return messages;
 }
 
 void require_ids(const tithe::TokenIds& ids, std::int64_t vocabulary_size, const std::string& field,

@@ -46,12 +46,26 @@ struct InputLine {
   }
 };
 
-/// Text or ids, under a field's name or that name with `_ids` behind; exactly one of the two.
+/// Text or messages under a field's name, or ids under that name with `_ids` behind; exactly one of the two.
 tithe::Content read_content(const tithe::JsonObject<tithe::DataError>& object, const std::string& field);
+
+/// A conversation, [{"role", "content"}, …], of at least one message.
+tithe::Messages read_messages(const tithe::JsonObject<tithe::DataError>& object, const std::string& field);
 
 /// Throws DataError for ids that a model does not have.
 void require_ids(const tithe::TokenIds& ids, std::int64_t vocabulary_size, const std::string& field,
                  const tithe::Location& where, const std::string& who);
+
+/// Calls `use()`; what it complains of without a place gets that of the line.
+template <class Use>
+auto at_place_of(const InputLine& line, const Use& use) {
+  try {
+    return use();
+  } catch (const tithe::DataError& error) {
+    if (!error.where().file.empty()) throw;
+    throw tithe::DataError{error.complaint(), line.where};
+  }
+}
 
 /// Reads lines as they come.
 class LineReader {

@@ -46,12 +46,13 @@ struct tithe::SupervisedObjective<program::SupervisedChoice> {
 namespace program {
 
 tithe::RunReport fit(const RecipeSettings& settings, const tithe::Pretrained& pretrained,
-                     const tithe::Dataset& data, const tithe::Budget& budget,
+                     const tithe::Encoding& encoding, const tithe::Pool& pool, const tithe::Budget& budget,
                      const tithe::RunOptions& options) {
   std::optional<tithe::RunReport> report;
   with_recipe(settings, [&]<class Chosen>(const Chosen& recipe) {
-    tithe::PipelineTrainer<Chosen, tithe::Decoder> trainer{pretrained, recipe};
-    report = trainer.fit(data, budget, options);
+    tithe::PipelineTrainer<Chosen, tithe::Decoder> trainer{pretrained.model, encoding, pretrained.positions(),
+                                                           recipe};
+    report = trainer.fit(pool, budget, options);
   });
   return *std::move(report);
 }

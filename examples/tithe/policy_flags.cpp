@@ -90,10 +90,12 @@ void add_modifier_flags(CLI::App& command, RecipeSettings& settings) {
 
 void add_reference_flags(CLI::App& command, RecipeSettings& settings) {
   const Group group{command, "Reference"};
-  group.one_of("--reference", settings.reference,
-               "sft (default: as fine-tuning left the model), base (as it came), moving (TR-DPO); none where "
-               "the loss compares with none",
-               {"sft", "base", "moving", "none"});
+  group.one_of(
+      "--reference", settings.reference,
+      "sft (as fine-tuning left the model, a copy; default without an adapter), adapter_off (the same "
+      "without a copy; default with one), base (as it came), moving (TR-DPO); none where the loss compares "
+      "with none",
+      {"sft", "adapter_off", "base", "moving", "none"});
   group.number("--reference-weight", settings.reference_weight,
                "The model's share of a moving reference at each update [0.6]", positive_share());
   group.number("--reference-every", settings.reference_every,

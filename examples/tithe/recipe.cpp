@@ -35,6 +35,7 @@ struct LossFacts {
   std::array<bool, std::tuple_size_v<decltype(loss_numbers)>> has_number;
   bool on_pairs;
   bool compares;
+  bool needs_mismatched;
   bool reads_log_ratios;
   bool on_sums;          ///< with a reference
   bool takes_modifiers;  ///< `Wpo` and a fine-tuning term
@@ -51,6 +52,7 @@ constexpr auto all_facts = std::apply(
                          .has_number = has(loss_numbers),
                          .on_pairs = std::same_as<typename L::Example, PreferencePair>,
                          .compares = NeedsReference<L>,
+                         .needs_mismatched = NeedsMismatched<L>,
                          .reads_log_ratios = ReadsLogRatios<L>,
                          .on_sums = on_sums,
                          .takes_modifiers = on_sums || ByLength::holds<L> || WithoutReference::holds<L>};
@@ -61,6 +63,13 @@ constexpr auto all_facts = std::apply(
 
 const LossFacts& facts_of(const RecipeSettings& settings) {
   return *std::ranges::find(all_facts, loss_named(settings.loss), &LossFacts::name);
+}
+
+/// The reference that is asked for, or the one that goes without saying.
+std::string reference_of(const RecipeSettings& settings) {
+  if (settings.reference) return *settings.reference;
+  if (!facts_of(settings).compares) return "none";
+  return settings.adapted ? "adapter_off" : "sft";
 }
 
 void require(bool holds, const std::string& otherwise) {
@@ -123,14 +132,22 @@ void check_modifiers(const RecipeSettings& settings, const LossFacts& loss) {
 /// `has_all`: the whole loss, modifiers and all, is compiled for every kind of reference.
 void check_reference(const RecipeSettings& settings, const LossFacts& loss, bool has_all) {
   const std::string name{loss.name};
-  const std::string reference = settings.reference.value_or(loss.compares ? "sft" : "none");
+  const std::string reference = reference_of(settings);
   require(loss.compares || (reference == "none" && !settings.cache_reference),
           "--loss " + name + " compares with no reference: drop --reference and --cache-reference");
-  require(!loss.compares || reference != "none",
-          "--loss " + name +
-              " compares with a reference, so --reference is sft, base or moving; without one are " +
-              list_of([](const LossFacts& other) { return !other.compares; }));
+  require(
+      !loss.compares || reference != "none",
+      "--loss " + name +
+          " compares with a reference, so --reference is sft, base, moving or adapter_off; without one are " +
+          list_of([](const LossFacts& other) { return !other.compares; }));
+  require(
+      reference != "adapter_off" || settings.adapted,
+      "--reference adapter_off leaves the adapter off, and there is none: give --lora-rank or --adapter, or "
+      "--reference sft");
   const bool moves = reference == "moving";
+  require(!moves || !settings.adapted,
+          "--reference moving is for a model whose weights are trained, and an adapter is: use adapter_off "
+          "or sft");
   require(moves || (!settings.reference_weight && !settings.reference_every),
           "--reference-weight and --reference-every are for --reference moving, and it is " + reference);
   require(!moves || !settings.cache_reference,
@@ -219,6 +236,29 @@ void check(const RecipeSettings& settings) {
 
 bool needs_pairs(const RecipeSettings& settings) { return facts_of(settings).on_pairs; }
 
+bool has_number(const RecipeSettings& settings, std::string_view flag) {
+  std::size_t place = 0;
+  bool has = false;
+  const auto look = [&](std::string_view name) {
+    if (name == flag) has = facts_of(settings).has_number[place];
+    ++place;
+  };
+  std::apply([&](const auto&... number) { (look(number.flag), ...); }, loss_numbers);
+  return has;
+}
+
+RecipeCosts costs_of(const RecipeSettings& settings) {
+  const std::string reference = reference_of(settings);
+  const bool compares = facts_of(settings).compares;
+  // A cached one is computed from the model itself, but for that of the model as it came.
+  const bool copies =
+      compares && reference != "adapter_off" && (!settings.cache_reference || reference == "base");
+  return {.compares = compares,
+          .copies_reference = copies,
+          .caches_reference = settings.cache_reference,
+          .needs_mismatched = facts_of(settings).needs_mismatched};
+}
+
 tithe::Json to_json(const RecipeSettings& settings) {
   tithe::Json json = numbers_of(settings);
   const auto add = [&](const char* key, const auto& value) {
@@ -240,7 +280,7 @@ tithe::Json to_json(const RecipeSettings& settings) {
   add("policy_ld_alpha", settings.policy_ld_alpha);
   json["wpo"] = settings.wpo;
   add("sft_weight", settings.sft_weight);
-  json["reference"] = settings.reference.value_or(facts_of(settings).compares ? "sft" : "none");
+  json["reference"] = reference_of(settings);
   if (loss_named(settings.loss) == "kto")
     json["kto_baseline"] = settings.kto_baseline.value_or("mean_then_clamp");
   if (settings.reference == "moving") {

@@ -152,6 +152,21 @@ void with_whole_loss(const RecipeSettings& settings, const Use& use) {
   });
 }
 
+inline StillReference still_reference_of(const RecipeSettings& settings) {
+  StillReference still;
+  const std::string name = settings.reference.value_or(settings.adapted ? "adapter_off" : "sft");
+  if (name == "adapter_off") still.policy = AdapterOff{};
+  return still;
+}
+inline StageReference stage_reference_of(const RecipeSettings& settings) {
+  StageReference reference{{still_reference_of(settings)}};
+  if (settings.reference == "moving") {
+    reference.policy = Moving<dynamic, dynamic>{settings.reference_weight.value_or(Moving<>{}.weight),
+                                                settings.reference_every.value_or(Moving<>{}.every)};
+  }
+  return reference;
+}
+
 /// Calls `use` with the reference that a loss is compared with; NoReference where it is with none.
 template <class L, class Use>
 void with_reference(const RecipeSettings& settings, const Use& use) {
@@ -160,15 +175,11 @@ void with_reference(const RecipeSettings& settings, const Use& use) {
   } else {
     if constexpr (has_all_references<L>) {
       const bool is_base = settings.reference == "base";
-      if (settings.cache_reference) return is_base ? use(Cached<FrozenBase>{}) : use(Cached<FrozenSft>{});
+      if (settings.cache_reference && is_base) return use(Cached<FrozenBase>{});
+      if (settings.cache_reference) return use(Cached<StillReference>{still_reference_of(settings)});
       if (is_base) return use(FrozenBase{});
     }
-    CopiedReference copied;
-    if (settings.reference == "moving") {
-      copied.policy = Moving<dynamic, dynamic>{settings.reference_weight.value_or(Moving<>{}.weight),
-                                               settings.reference_every.value_or(Moving<>{}.every)};
-    }
-    use(copied);
+    use(stage_reference_of(settings));
   }
 }
 

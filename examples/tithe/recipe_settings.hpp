@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "choices.hpp"
 #include "tithe/data/json.hpp"
@@ -43,6 +44,17 @@ struct RecipeSettings {
   std::optional<double> reference_weight;
   std::optional<double> reference_every;
   bool cache_reference = false;
+
+  /// Whether an adapter is trained, which can be left off for a reference.
+  bool adapted = false;
+};
+
+/// What a run costs besides the model's own passes, as far as the policies decide it.
+struct RecipeCosts {
+  bool compares = false;          ///< with a reference
+  bool copies_reference = false;  ///< which is a second copy of the weights
+  bool caches_reference = false;  ///< and is asked once, in place of once an epoch
+  bool needs_mismatched = false;  ///< prompts are paired with others' completions too
 };
 
 /// Whether a loss is one of ours, or another system's name for one: an empty text, or what is wrong.
@@ -60,6 +72,9 @@ SupervisedChoice supervised_of(const RecipeSettings& settings);
 void check(const RecipeSettings& settings);
 /// Whether the loss is trained on pairs alone; one on verdicts takes pairs too.
 bool needs_pairs(const RecipeSettings& settings);
+/// Whether the loss has the number that a flag gives, "beta" and so on.
+bool has_number(const RecipeSettings& settings, std::string_view flag);
+RecipeCosts costs_of(const RecipeSettings& settings);
 /// The settings that a record tells: those of the chosen policies, with the numbers that they run with.
 tithe::Json to_json(const RecipeSettings& settings);
 

@@ -49,7 +49,7 @@ RunFolder::~RunFolder() {
 }
 
 bool RunFolder::is_used() const {
-  for (const auto& path : {metrics(), findings(), record(), model()}) {
+  for (const auto& path : {metrics(), findings(), record(), model(), adapter()}) {
     if (std::filesystem::exists(path)) return true;
   }
   return std::filesystem::exists(checkpoint()) && !std::filesystem::is_empty(checkpoint());
@@ -81,6 +81,7 @@ void RunFolder::begin(const std::optional<SavedPlace>& go_on) {
     std::filesystem::create_directories(checkpoint());
   }
   std::filesystem::remove_all(model());
+  std::filesystem::remove_all(adapter());
   const auto [bytes, lines] = front_of(metrics(), go_on ? go_on->records : 0);
   if (go_on && lines < go_on->records) {
     throw tithe::FileError{

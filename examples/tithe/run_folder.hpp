@@ -20,8 +20,8 @@ struct SavedPlace {
   std::int64_t records = 0;  ///< steps of the whole run
 };
 
-/// What `tithe train` writes: metrics.jsonl, findings.jsonl, record.json, model/, and checkpoint/ while it
-/// runs.
+/// What `tithe train` writes: metrics.jsonl, findings.jsonl, record.json, adapter/ or model/ or both, and
+/// checkpoint/ while it runs.
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path folder) : folder_{std::move(folder)} {}
@@ -33,6 +33,7 @@ class RunFolder {
   [[nodiscard]] std::filesystem::path findings() const { return folder_ / "findings.jsonl"; }
   [[nodiscard]] std::filesystem::path record() const { return folder_ / "record.json"; }
   [[nodiscard]] std::filesystem::path model() const { return folder_ / "model"; }
+  [[nodiscard]] std::filesystem::path adapter() const { return folder_ / "adapter"; }
   [[nodiscard]] std::filesystem::path checkpoint() const { return folder_ / "checkpoint"; }
 
   /// Whether a run left something here, and whether it came to its end.

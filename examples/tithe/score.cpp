@@ -14,6 +14,10 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "loading.hpp"
+#include "model_flags.hpp"
+#include "prompt_template.hpp"
+#include "tithe/data/chat.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/data/row.hpp"
 #include "tithe/logprob/logprobs.hpp"
@@ -26,7 +30,8 @@ namespace {
 constexpr const char* who = "tithe score";
 
 struct Settings {
-  std::filesystem::path model;
+  ModelSettings model;
+  PromptTemplate prompt;
   bool end_of_sequence = false;
   std::size_t batch_tokens = 8192;
   int threads = 0;
@@ -34,9 +39,10 @@ struct Settings {
 };
 
 constexpr const char* footer =
-    R"(A line has "prompt" or "prompt_ids", and "completion" or "completion_ids". It is answered with
-{"logprobs": [one for each completion token], "sum", "tokens"}; an "id" is copied to the answer.
-Ids are taken as they are. A prompt in text gets the tokenizer's special tokens in front, a completion none.
+    R"(A line has "prompt" or "prompt_ids", and "completion" or "completion_ids"; or "messages", the last of which, an
+answer of the assistant with the token that ends it, is the completion. It is answered with {"logprobs": [one for each
+completion token], "sum", "tokens"}; an "id" is copied to the answer. Ids are taken as they are. A prompt in text gets
+the tokenizer's special tokens in front, a completion none. Prompt and completion may be lists of messages, too.
 In training the end-of-sequence token is part of a completion in text: --end-of-sequence scores it too.
 
 Example
@@ -48,22 +54,63 @@ struct ScoredLine {
   std::string place;  ///< "pairs.jsonl:3"
 };
 
-/// Throws DataError, with its place, for what the model cannot take.
-ScoredLine read_row(const InputLine& line, const tithe::Encoding& encoding, std::int64_t positions) {
+/// A conversation, whose last answer is the completion.
+tithe::Row read_conversation(const InputLine& line, const tithe::Messages& messages,
+                             const tithe::Encoding& encoding) {
+  if (messages.back().role != tithe::assistant_role) {
+    line.object(who).fail_here("an answer of the assistant as the last message",
+                               "one of role " + tithe::in_quotes(messages.back().role),
+                               "Give the answer that is to be scored");
+  }
+  return at_place_of(line, [&] {
+    const tithe::RenderedChat chat = encoding.chat(messages, tithe::GenerationPrompt::none);
+    const tithe::TokenSpan answer = chat.answers.back();
+    const auto at = [&](std::int64_t place) { return chat.ids.begin() + place; };
+    return tithe::Row{.prompt = {at(0), at(answer.begin)},
+                      .completions = {{at(answer.begin), at(answer.end)}}};
+  });
+}
+
+/// What a line says is to be scored.
+tithe::Row read_contents(const InputLine& line, const PromptTemplate& prompt,
+                         const tithe::Encoding& encoding) {
   const auto object = line.object(who);
-  const auto ids_of = [&](const std::string& field, const tithe::Encoding::Encoder& encoder) {
-    tithe::Content content = read_content(object, field);
+  if (object.has("messages")) return read_conversation(line, read_messages(object, "messages"), encoding);
+  tithe::Content first = read_prompt_content(object, prompt);
+  tithe::Content then = read_content(object, "completion");
+  if (auto* messages = std::get_if<tithe::Messages>(&first)) {
+    if (const auto* text = std::get_if<std::string>(&then)) {
+      messages->push_back({std::string{tithe::assistant_role}, *text});
+    } else if (const auto* more = std::get_if<tithe::Messages>(&then)) {
+      messages->insert(messages->end(), more->begin(), more->end());
+    } else {
+      object.fail("completion_ids", "text or messages behind a prompt of messages", "token ids");
+    }
+    return read_conversation(line, *messages, encoding);
+  }
+  const auto ids_of = [&](tithe::Content& content, const std::string& field,
+                          const tithe::Encoding::Encoder& encoder) {
     if (const auto* text = std::get_if<std::string>(&content)) {
       tithe::TokenIds ids = encoder(*text);
       if (field == "completion" && encoding.end_of_sequence) ids.push_back(*encoding.end_of_sequence);
       return ids;
     }
+    if (std::holds_alternative<tithe::Messages>(content)) {
+      object.fail(field, "no messages, as the prompt has none", "messages", "Write both as messages");
+    }
     tithe::TokenIds ids = std::get<tithe::TokenIds>(std::move(content));
     require_ids(ids, encoding.vocabulary_size, field + "_ids", line.where, who);
     return ids;
   };
-  tithe::Row row{.prompt = ids_of("prompt", encoding.prompt),
-                 .completions = {ids_of("completion", encoding.completion)}};
+  return {.prompt = ids_of(first, "prompt", encoding.prompt),
+          .completions = {ids_of(then, "completion", encoding.completion)}};
+}
+
+/// Throws DataError, with its place, for what the model cannot take.
+ScoredLine read_row(const InputLine& line, const PromptTemplate& prompt, const tithe::Encoding& encoding,
+                    std::int64_t positions) {
+  const auto object = line.object(who);
+  tithe::Row row = read_contents(line, prompt, encoding);
   if (row.prompt.empty()) {
     object.fail_here("a prompt of at least one token", "none",
                      "Begin it with the beginning-of-sequence token");
@@ -108,13 +155,13 @@ std::vector<OutputJson> score_rows(const tithe::Decoder& model, const std::vecto
 
 int score(const Settings& settings, const Session& session) {
   set_up_torch(settings.threads);
-  const tithe::Pretrained pretrained = tithe::load_pretrained(settings.model);
-  tithe::Encoding encoding = pretrained.encoding();
+  const tithe::Pretrained pretrained = load(settings.model);
+  tithe::Encoding encoding = encoding_of(pretrained, settings.model);
   if (!settings.end_of_sequence) encoding.end_of_sequence.reset();
   const std::int64_t positions = pretrained.positions().value();
   const LineCommand<ScoredLine> command{
       .who = who,
-      .read = [&](const InputLine& line) { return read_row(line, encoding, positions); },
+      .read = [&](const InputLine& line) { return read_row(line, settings.prompt, encoding, positions); },
       .size = [](const ScoredLine& line) { return static_cast<std::size_t>(line.row.tokens().value()); },
       .answer = [&](const std::vector<ScoredLine>& lines) { return score_rows(pretrained.model, lines); },
       .batch_size = settings.batch_tokens};
@@ -127,7 +174,8 @@ Command add_score(CLI::App& app) {
   const auto settings = std::make_shared<Settings>();
   CLI::App* command = app.add_subcommand("score", "Log-probabilities of completions");
   command->footer(footer);
-  command->add_option("--model", settings->model, "Folder of the model")->type_name("DIR")->required();
+  add_model_flags(*command, settings->model);
+  add_prompt_template_flag(*command, settings->prompt);
   command->add_flag("--end-of-sequence", settings->end_of_sequence,
                     "Score the end-of-sequence token behind a completion in text too");
   command->add_option("--batch-tokens", settings->batch_tokens, "Tokens that go through the model at a time")

@@ -7,20 +7,28 @@
 #include <string>
 #include <vector>
 
+#include "given_settings.hpp"
+#include "model_flags.hpp"
+#include "prompt_template.hpp"
 #include "recipe_settings.hpp"
 #include "session.hpp"
 #include "tithe/budget/budget.hpp"
+#include "tithe/model/lora.hpp"
 #include "tithe/train/run.hpp"
 
 namespace program {
 
 /// Everything that `tithe train` can be told.
 struct TrainSettings {
-  std::filesystem::path model;
+  ModelSettings model;
+  tithe::LoraOptions lora{};  ///< rank 0: no fresh adapter
+  bool recompute_activations = false;
+  bool save_merged = false;
   std::filesystem::path out;
   std::vector<std::filesystem::path> demonstrations;
   std::vector<std::filesystem::path> preferences;
   std::vector<std::filesystem::path> held_out;
+  PromptTemplate prompt;
 
   std::optional<std::int64_t> budget;  ///< labels
   std::optional<double> budget_money;
@@ -35,12 +43,22 @@ struct TrainSettings {
   std::int64_t checkpoint_every = 100;
   bool resume = false;
   bool force = false;
+  bool dry_run = false;
   int threads = 0;
+
+  std::optional<std::string> preset;
+  /// Who gave which setting, for the record.
+  std::vector<GivenSetting> given;
+  /// Whether the length is a preset's, which a model of fewer positions cuts.
+  bool preset_max_length = false;
+
+  [[nodiscard]] bool adapted() const { return lora.rank > 0 || !model.adapter.empty(); }
 
   /// Throws UsageError for settings that are missing or contradict each other.
   [[nodiscard]] tithe::Budget the_budget() const;
 };
 
+/// Trains, or with `dry_run` says what training would take.
 int train(const TrainSettings& settings, const Session& session);
 
 }  // namespace program

@@ -1,15 +1,19 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "train_flags.hpp"
 
-#include <fstream>
+#include <iostream>
 #include <memory>
-#include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "commands.hpp"
+#include "given_settings.hpp"
+#include "model_flags.hpp"
+#include "output.hpp"
+#include "presets.hpp"
+#include "prompt_template.hpp"
 #include "recipe_settings.hpp"
+#include "tithe/core/error.hpp"
 #include "train.hpp"
 
 namespace program {
@@ -19,23 +23,28 @@ constexpr const char* footer =
     R"(A budget buys labels. --sft-fraction of it buys demonstrations for supervised fine-tuning, the rest preferences;
 the model is then tuned on these by a loss, --loss, most of which compare it with a --reference.
 
-Data are JSON lines: {"prompt", "completion"} in --demonstrations; {"prompt", "chosen", "rejected"} or
+Data are JSON lines: {"prompt", "completion"} or {"messages": [{"role", "content"}, …]} in --demonstrations; {"prompt", "chosen", "rejected"} or
 {"prompt", "completion", "label": true or false} in --preferences; kto, bco and apo_zero_unpaired take both, the
-other losses pairs. Each text may be given as ids, {"prompt_ids", …}, which are taken as they are. The
-end-of-sequence token is put behind completions in text.
+other losses pairs. Each text may be given as ids, {"prompt_ids", …}, which are taken as they are, or as
+messages, of which the assistant's are learnt. The end-of-sequence token is put behind completions in text.
+
+--lora-rank freezes the model and trains an adapter over it, in float32 whatever --dtype is; so does --adapter, from
+where that one is. The adapter of fine-tuning is merged into the weights, in memory alone, and preference tuning trains
+a fresh one over them, compared with the model without it. What is written is one adapter, over the model as it came.
 
 Settings of a stage stand for both stages, or with sft- or preference- in front for one: --epochs 1
 --preference-epochs 3. The one for a stage counts where both are given.
 
 It writes into --out: metrics.jsonl, a line a step; findings.jsonl, every example that is dropped, cut or odd,
 before anything is trained; record.json, what was asked, paid and measured; model/, which the other commands
-load. Standard output gets a table of the result for people; what programs read is in the folder. What is
+load, or adapter/ in PEFT's files. Standard output gets a table of the result for people; what programs read is in the folder. What is
 interrupted, however hard, goes on with --resume and ends with the same bits.
 
 Examples
   tithe train --model stories260k --demonstrations demonstrations.jsonl --preferences preferences.jsonl \
               --budget 500 --sft-fraction 0.25 --loss dpo --beta 0.1 --sft-lr 1e-3 --preference-lr 1e-4 --out run
   tithe train --config study.toml --seed 2 --out run2
+  tithe train --preset paper --model qwen2.5 --demonstrations sft.jsonl --preferences pairs.jsonl --budget 5000 --dry-run
 
 A settings' file holds the same names without the dashes in front, and flags go before it:
   model = "stories260k"
@@ -58,6 +67,42 @@ void add_budget_flags(CLI::App& command, TrainSettings& settings) {
             ->check(above(0)));
 }
 
+void add_model_group(CLI::App& command, TrainSettings& settings) {
+  const std::string group = "Model and adapter";
+  command.add_option("--model", settings.model.folder, "Folder of the model to begin with")
+      ->type_name("DIR")
+      ->group(group);
+  add_dtype_flag(command, settings.model, group);
+  CLI::Option* rank = command
+                          .add_option("--lora-rank", settings.lora.rank,
+                                      "Train a fresh adapter of this rank (LoRA), without dropout")
+                          ->check(at_least(1))
+                          ->group(group);
+  const auto of_rank = [&](CLI::Option* option) { option->needs(rank)->group(group); };
+  of_rank(command
+              .add_option("--lora-alpha", settings.lora.alpha,
+                          "Its scaling is alpha / rank [the rank itself, which makes 1]")
+              ->check(above(0)));
+  of_rank(command
+              .add_option(
+                  "--lora-targets", settings.lora.target_modules,
+                  "The linear maps that it changes, by commas: q_proj, k_proj, v_proj, o_proj, gate_proj, "
+                  "up_proj, down_proj, or all-linear [all-linear]")
+              ->delimiter(','));
+  of_rank(command.add_flag("--use-rslora", settings.lora.use_rslora, "Its scaling is alpha / √rank"));
+  add_adapter_flag(command, settings.model, "Train the adapter of this folder (PEFT's files) on", group);
+  command
+      .add_flag("--save-merged", settings.save_merged,
+                "Write the model with its adapter merged into it to model/ too")
+      ->group(group);
+  command
+      .add_flag("--recompute-activations", settings.recompute_activations,
+                "Compute a layer's activations again in the backward pass: less memory, a third more work, "
+                "the same "
+                "bits (TRL: gradient_checkpointing)")
+      ->group(group);
+}
+
 void add_data_flags(CLI::App& command, TrainSettings& settings) {
   const auto files = [&](const std::string& name, std::vector<std::filesystem::path>& paths,
                          const std::string& help) {
@@ -67,6 +112,8 @@ void add_data_flags(CLI::App& command, TrainSettings& settings) {
         "JSON lines for supervised fine-tuning, one or more files");
   files("--preferences", settings.preferences, "JSON lines for preference tuning, one or more files");
   files("--eval", settings.held_out, "Held-out JSON lines of any kind, scored before and after");
+  add_chat_format_flag(command, settings.model, "Data");
+  add_prompt_template_flag(command, settings.prompt, "Data");
   const auto group = [](CLI::Option* option) { option->group("Data"); };
   group(command
             .add_option_function<std::int64_t>(
@@ -118,59 +165,46 @@ void add_run_flags(CLI::App& command, TrainSettings& settings) {
   add_threads_flag(command, settings.threads);
 }
 
-/// The line of a file that gives a key, for messages; CLI11's reader does not say.
-std::size_t line_of(const std::string& path, const std::string& key) {
-  std::ifstream file{path};
-  std::size_t number = 0;
-  for (std::string line; std::getline(file, line);) {
-    ++number;
-    const std::size_t begin = line.find_first_not_of(" \t\"");
-    if (begin != line.npos && line.compare(begin, key.size(), key) == 0) return number;
-  }
-  return 0;
+/// A preset's settings, but for those that what was given leaves no room for.
+void take_preset(GivenSettings& given, const TrainSettings& settings) {
+  std::vector<std::string> leave_out;
+  if (!settings.model.adapter.empty()) leave_out = {"lora-rank", "lora-alpha", "lora-targets"};
+  if (!has_number(settings.recipe, "beta")) leave_out.emplace_back("beta");
+  given.take(preset_named(*settings.preset), leave_out);
 }
 
-/// Settings from a file, for what the command line does not say. Throws UsageError for a name that is none.
-void read_config(CLI::App& command, const std::string& path) {
-  std::ifstream file{path};
-  if (!file) throw UsageError{"--config: " + path + " cannot be opened"};
-  std::set<CLI::Option*> given;
-  for (const CLI::ConfigItem& item : CLI::ConfigTOML{}.from_config(file)) {
-    if (item.name == "++" || item.name == "--") continue;  // where a section begins and ends
-    const std::string place = path + ':' + std::to_string(line_of(path, item.name)) + ": ";
-    const bool ours = item.parents.empty() || (item.parents.size() == 1 && item.parents.front() == "train");
-    std::string name = item.name;
-    for (char& c : name) c = c == '_' ? '-' : c;
-    CLI::Option* option = ours ? command.get_option_no_throw("--" + name) : nullptr;
-    if (option == nullptr || name == "config" || name == "help") {
-      throw UsageError{place + item.fullname() + " is no setting of tithe train"};
-    }
-    if (!given.insert(option).second) throw UsageError{place + item.name + " stands here twice"};
-    if (option->count() != 0) continue;
-    try {
-      if (option->get_expected_max() == 0) {
-        option->add_result(option->get_flag_value(name, CLI::ConfigTOML{}.to_flag(item)));
-      } else {
-        option->add_result(item.inputs);
-      }
-      option->run_callback();
-    } catch (const CLI::ParseError& error) {
-      throw UsageError{place + error.what()};
-    }
+/// What the flags leave to be concluded from each other.
+void complete(TrainSettings& settings, const GivenSettings& given) {
+  if (settings.lora.rank > 0 && settings.lora.alpha == 0) {
+    settings.lora.alpha = static_cast<double>(settings.lora.rank);
   }
-  // Once more, in the order of definition: a stage's own setting counts, wherever it was given.
-  for (CLI::Option* option : command.get_options()) {
-    if (option->count() != 0) option->run_callback();
-  }
+  settings.lora.seed = settings.run.seed;
+  settings.recipe.adapted = settings.adapted();
+  settings.preset_max_length = given.is_of_preset("max-length");
+  settings.given = given.list();
 }
 
 void require_complete(const TrainSettings& settings) {
-  if (settings.model.empty()) throw UsageError{"--model is required: the folder of the model to begin with"};
-  if (settings.out.empty()) throw UsageError{"--out is required: the folder for what the run writes"};
+  if (settings.model.folder.empty())
+    throw UsageError{"--model is required: the folder of the model to begin with"};
+  if (settings.out.empty() && !settings.dry_run)
+    throw UsageError{"--out is required: the folder for what the run writes"};
   if (settings.resume && settings.force)
     throw UsageError{"--resume keeps a run and --force replaces it: choose one"};
   if (!settings.run.reference_cache.empty() && !settings.recipe.cache_reference)
     throw UsageError{"--cache-folder is for --cache-reference, which is not given"};
+  if (settings.lora.rank > 0 && !settings.model.adapter.empty())
+    throw UsageError{"--lora-rank begins a fresh adapter and --adapter goes on with one: choose one"};
+  if (settings.save_merged && !settings.adapted())
+    throw UsageError{"--save-merged is for an adapter: give --lora-rank or --adapter, or leave it out"};
+  if (settings.lora.rank > 0) {
+    try {
+      settings.lora.validate();
+    } catch (const tithe::OptionError& error) {
+      throw UsageError{"--lora-targets needs " + error.complaint().required + ", but found " +
+                       error.complaint().found};
+    }
+  }
   (void)settings.the_budget();
   check(settings.recipe);
 }
@@ -196,22 +230,44 @@ Command add_train(CLI::App& app) {
   struct Given {
     TrainSettings settings;
     std::string config;
+    bool print_settings = false;
   };
   const auto given = std::make_shared<Given>();
   TrainSettings& settings = given->settings;
   CLI::App* command = app.add_subcommand("train", "Spend a budget of labels on a model");
   command->footer(footer);
-  command->add_option("--model", settings.model, "Folder of the model to begin with")->type_name("DIR");
   command->add_option("--out", settings.out, "Folder for what the run writes")->type_name("DIR");
   command->add_option("--config", given->config, "TOML file with the same settings; flags go before it")
       ->type_name("FILE");
+  command
+      ->add_option(
+          "--preset", settings.preset,
+          "paper: the protocol of Raghavendra et al. 2025, with beta 0.1; paper-released-code: with the beta "
+          "of "
+          "1 that its configuration passes. Flags and --config go before it; --print-settings shows it")
+      ->check(CLI::IsMember(preset_names()));
+  command->add_flag("--print-settings", given->print_settings,
+                    "Print the settings that were given, as a TOML file that says by whom, and stop");
+  command->add_flag(
+      "--dry-run", settings.dry_run,
+      "Print what the run would draw, take and need, and stop: nothing is spent, trained or written");
+  add_model_group(*command, settings);
   add_data_flags(*command, settings);
   add_budget_flags(*command, settings);
   add_recipe_flags(*command, settings.recipe);
   add_stage_flags(*command, settings);
   add_run_flags(*command, settings);
   return {command, [command, given](const Session& session) {
-            if (!given->config.empty()) read_config(*command, given->config);
+            GivenSettings all{*command};
+            if (!given->config.empty()) all.read_file(given->config);
+            if (given->settings.preset) take_preset(all, given->settings);
+            all.settle();
+            complete(given->settings, all);
+            if (given->print_settings) {
+              std::cout << all.as_toml();
+              require_printed();
+              return static_cast<int>(success);
+            }
             require_complete(given->settings);
             return train(given->settings, session);
           }};
