@@ -19,10 +19,12 @@
 #include "tithe/logprob/logprobs.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
+#include "tithe/model/adapter_file.hpp"
 #include "tithe/model/generate_text.hpp"
 #include "tithe/model/padded_model.hpp"
 #include "tithe/model/sampled_source.hpp"
 #include "tithe/pipeline.hpp"
+#include "tithe/reference/adapter_off.hpp"
 #include "tithe/reference/cached.hpp"
 #include "tithe/reference/frozen_sft.hpp"
 #include "tithe/reference/moving.hpp"
@@ -249,6 +251,24 @@ void references(const std::filesystem::path& folder) {
   expect(policies.name() == "Pipeline<SftFraction<0.25>, Dpo<0.1>, Moving<0.6, 64>>", "a number at run time");
 }
 
+void adapters(const std::filesystem::path& folder) {
+  const Dataset data = some_data(80, Seed{1});
+  // docs: adapter
+  Decoder model = small_model();
+  model.add_adapter({.rank = 4, .alpha = 8, .target_modules = {"q_proj", "v_proj"}});
+  using Recipe = Pipeline<SftFraction<0.25>, Dpo<0.1>, AdapterOff>;
+  Recipe::Trainer(model, {.vocabulary_size = vocabulary}, Tokens{16}).fit(data, Budget::examples(60));
+  save_adapter(folder, model, "small-model");  // adapter_config.json, adapter_model.safetensors
+
+  Decoder again = small_model();
+  load_adapter(again, folder);
+  again.merge_adapter();  // W + s B A, and no adapter any more
+  // docs: end
+  const PackedRows rows = pack(Rows{{.prompt = {1, 2, 3}, .completions = {{4, 0}}}});
+  const at::Tensor gap = token_logprobs(model, rows) - token_logprobs(again, rows);
+  expect(gap.abs().max().item<double>() < 1e-4, "the adapters of both stages are written as one");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -268,6 +288,7 @@ int main(int argc, char** argv) {
     options(folder);
     stage();
     references(folder);
+    adapters(folder / "adapter");
     evaluation();
     sampled();
   }

@@ -37,8 +37,8 @@ using namespace tithe::test;
 
 /// What the issue asks of adapters in PEFT. Float32 logits of up to 3 differ from PEFT's by 2e-6.
 constexpr double tolerance = 1e-4;
-/// The same of products that are rounded to bfloat16, by us and by PEFT in other places.
-constexpr double bfloat16_tolerance = 0.1;
+/// The same of products that are rounded to bfloat16, by us and by PEFT in other places: 0.05, and 0.1 of merged weights.
+constexpr double bfloat16_tolerance = 0.2;
 
 /// Logits of the given positions, negative ones from the end, [positions, vocabulary].
 at::Tensor logits(const Decoder& model, const TokenIds& ids, const std::vector<std::int64_t>& positions) {
