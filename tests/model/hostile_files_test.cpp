@@ -47,6 +47,9 @@ void give_back(void* pointer) noexcept {
 
 void* operator new(std::size_t size) { return take(size); }
 void* operator new[](std::size_t size) { return take(size); }
+// Sanitizers bring their own of these, which would not meet the deletes below.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return take(size); }
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return take(size); }
 void operator delete(void* pointer) noexcept { give_back(pointer); }
 void operator delete[](void* pointer) noexcept { give_back(pointer); }
 void operator delete(void* pointer, std::size_t) noexcept { give_back(pointer); }
