@@ -1,8 +1,11 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +14,7 @@
 
 #include "tithe/core/durable_file.hpp"
 #include "tithe/core/error.hpp"
+#include "tithe/core/mapped_file.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/data/encode.hpp"
@@ -33,6 +37,8 @@ struct Pretrained {
   Tokenizer tokenizer;
   /// How the folder writes conversations, if it says so.
   std::optional<ChatTemplate> chat_template{};
+  /// The folder's small files that other programs read beside config.json and tokenizer.json, by name, byte for byte.
+  std::map<std::string, std::string> companions{};
 
   /// The tokens that end an answer: the configuration's, or the tokenizer's where it names none.
   [[nodiscard]] TokenIds end_of_sequence_ids() const {
@@ -72,6 +78,28 @@ struct PretrainedOptions {
 };
 
 namespace detail {
+
+/// Without these, transformers and vLLM cannot chat with a model, or answer otherwise.
+inline constexpr std::array companion_names{"tokenizer_config.json",
+                                            "special_tokens_map.json",
+                                            "added_tokens.json",
+                                            "chat_template.jinja",
+                                            "vocab.json",
+                                            "merges.txt",
+                                            "tokenizer.model",
+                                            "generation_config.json"};
+
+/// Reads those of a folder's companions that are there. Throws ModelFileError for one that cannot be read.
+inline std::map<std::string, std::string> read_companions(const std::filesystem::path& folder) {
+  constexpr std::size_t limit = std::size_t{64} << 20;
+  std::map<std::string, std::string> files;
+  for (const char* name : companion_names) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(folder / name, ignored)) continue;
+    files.emplace(name, read_file<ModelFileError>(folder / name, "load_pretrained", limit));
+  }
+  return files;
+}
 
 inline constexpr const char* config_name = "config.json";
 inline constexpr const char* generation_config_name = "generation_config.json";
@@ -154,7 +182,8 @@ inline Pretrained load_pretrained(const std::filesystem::path& folder,
                           .fix = "Use the tokenizer that belongs to the model"},
                          {.file = file.string()}};
   }
-  return {std::move(model), std::move(tokenizer), find_chat_template(folder)};
+  return {std::move(model), std::move(tokenizer), find_chat_template(folder),
+          detail::read_companions(folder)};
 }
 
 /// Writes a model's files into a folder that is there: configurations, then weights. Throws what `save_pretrained` does.
@@ -173,8 +202,8 @@ inline void save_decoder(const std::filesystem::path& folder, const Decoder& mod
 }
 
 /// Writes a folder that `load_pretrained` and transformers load, each file whole or not at all; the tokenizer's is the
-/// one that was read, byte for byte, and so is the chat template of a Pretrained. Weights keep their dtype unless
-/// `options` name one. Throws FileError, and OptionError for a configuration that config.json cannot say.
+/// one that was read, byte for byte, and so are the companions of a Pretrained, and its chat template. Weights keep their
+/// dtype unless `options` name one. Throws FileError, and OptionError for a configuration that config.json cannot say.
 inline void save_pretrained(const std::filesystem::path& folder, const Decoder& model,
                             const Tokenizer& tokenizer, const WeightOptions& options = {}) {
   std::error_code error;
@@ -190,7 +219,10 @@ inline void save_pretrained(const std::filesystem::path& folder, const Decoder& 
 inline void save_pretrained(const std::filesystem::path& folder, const Pretrained& pretrained,
                             const WeightOptions& options = {}) {
   save_pretrained(folder, pretrained.model, pretrained.tokenizer, options);
-  if (pretrained.chat_template) {
+  for (const auto& [name, content] : pretrained.companions) write_durably(folder / name, content);
+  if (!pretrained.chat_template) return;
+  const std::optional<ChatTemplate> written = find_chat_template(folder);
+  if (!written || written->text != pretrained.chat_template->text) {
     write_durably(folder / detail::chat_template_name, pretrained.chat_template->text);
   }
 }
