@@ -33,6 +33,7 @@
 #include "tithe/loss/sppo_hard.hpp"
 #include "tithe/loss/with_divergence.hpp"
 #include "tithe/loss/wpo.hpp"
+#include "tithe/reference/adapter_off.hpp"
 #include "tithe/reference/cached.hpp"
 #include "tithe/reference/frozen_base.hpp"
 #include "tithe/reference/frozen_sft.hpp"
@@ -88,8 +89,8 @@ using ComposedLosses =
           Combined<Weighted<Aot<0.1>, 1>, Weighted<SftTerm, 0.5>>>;
 using EveryLoss = decltype(PlainPairLosses{} + ReferenceFreeLosses{} + VerdictLosses{} + ComposedLosses{});
 
-using EveryReference =
-    Types<FrozenSft, FrozenBase, Cached<FrozenSft>, Cached<FrozenBase>, Moving<0.6, 512>, NoReference>;
+using EveryReference = Types<FrozenSft, FrozenBase, AdapterOff, Cached<FrozenSft>, Cached<FrozenBase>,
+                             Moving<0.6, 512>, NoReference>;
 
 using EverySupervised =
     Types<CrossEntropy, Dft, LabelSmoothed<0.1>, OnAllTokens<CrossEntropy>, OnAllTokens<LabelSmoothed<0.1>>>;

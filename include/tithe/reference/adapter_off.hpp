@@ -34,6 +34,7 @@ class WithoutAdapter {
 /// TRL: a `peft_config` and no reference model.
 struct AdapterOff {
   static constexpr bool gives_reference = true;
+  static constexpr bool needs_adapter = true;
 
   template <class Model>
   [[nodiscard]] auto snapshot(const Model& model) const {

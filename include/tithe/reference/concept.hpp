@@ -70,6 +70,10 @@ concept HasSnapshot = requires(const R& reference, const detail::AnyModel& model
 template <class R>
 concept SnapshotsBase = requires { requires R::snapshots_base; };
 
+/// The strategy serves models with an adapter alone, whose weights it shares: `needs_adapter = true`.
+template <class R>
+concept NeedsAdapter = requires { requires R::needs_adapter; };
+
 /// The reference moves with the model that is trained: the strategy names `follow`.
 template <class R>
 concept Moves = Joinable<R> && !requires { &Joined<R, detail::NamesFollow>::follow; };

@@ -87,7 +87,7 @@ void moving_laws(Violations& violations, const R& strategy, const ReferenceExpec
 ///
 /// - it gives the log-probabilities of the model that it was made of: as supervised fine-tuning left it, or as it came
 ///   to the run, where the strategy says `snapshots_base`;
-/// - it shares no memory with the model in training, requires no gradient, and does not change when that model does;
+/// - it shares no memory with what is trained, requires no gradient, and does not change when the model is trained;
 /// - one that moves changes by its `follow` alone, by its rule or at least towards the model, and leaves the model as
 ///   it is.
 template <GivesReference R>
@@ -97,7 +97,7 @@ template <GivesReference R>
   Violations violations{strategy.name()};
   const Rows rows = trial_rows(2);
   const PackedRows packed = pack(rows);
-  const Decoder model = trial_model(Seed{1});
+  const Decoder model = trial_model_for<R>(Seed{1});
   const Decoder came = model.frozen_copy();
   const auto reference = [&] {
     if constexpr (SnapshotsBase<R>) {
@@ -106,6 +106,7 @@ template <GivesReference R>
       return taken;
     } else {
       change_weights(model, Seed{2});
+      if constexpr (NeedsAdapter<R>) model.renew_adapter(Seed{4});  // as a preference stage begins
       return reference_of(strategy, model);
     }
   }();

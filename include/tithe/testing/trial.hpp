@@ -38,6 +38,14 @@ inline Decoder trial_model(Seed seed) {
   return Decoder::initialize(config, {.matrix_gain = 1, .embedding = 0.5}, seed, at::kDouble);
 }
 
+/// The same for a strategy: one that leaves an adapter off gets a model that has one.
+template <class R>
+Decoder trial_model_for(Seed seed) {
+  Decoder model = trial_model(seed);
+  if constexpr (NeedsAdapter<R>) model.add_adapter({.rank = 2, .alpha = 2, .seed = seed});
+  return model;
+}
+
 /// Rows of one completion or of two: long ones, some of one token, one of none on either side. Not more: their log-ratios
 /// of 0 would tie, and of tied rows a loss on ranks may give either the first's loss.
 inline Rows trial_rows(std::size_t completions) {
@@ -63,11 +71,11 @@ inline Rows trial_rows(std::size_t completions) {
   return rows;
 }
 
-/// Changes every weight in place, as an optimizer step does.
+/// Changes every weight in place, or the adapter's where there is one, as an optimizer step does.
 inline void change_weights(const Decoder& model, Seed seed) {
   const at::NoGradGuard no_grad;
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed.value);
-  for (const NamedTensor& weight : model.weights()) {
+  for (const NamedTensor& weight : model.adapted() ? model.adapter_weights() : model.weights()) {
     const at::Tensor change = at::randn(weight.tensor.sizes(), generator, weight.tensor.options());
     weight.tensor.add_(change, 0.1);
   }
