@@ -65,7 +65,11 @@ tithe::RecordJson settings_json(const TrainSettings& settings, tithe::Tokens pos
 
 tithe::RecordJson given_json(const TrainSettings& settings) {
   tithe::RecordJson json = tithe::RecordJson::object();
-  for (const GivenSetting& given : settings.given) json[given.name] = tithe::repair_utf8(given.source);
+  for (const GivenSetting& given : settings.given) {
+    // These say how a run is got through, not what it is.
+    if (given.name == "out" || given.name == "resume" || given.name == "force") continue;
+    json[given.name] = tithe::repair_utf8(given.source);
+  }
   return json;
 }
 

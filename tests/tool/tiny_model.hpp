@@ -76,13 +76,13 @@ inline std::string tiny_tokenizer() {
   return tokenizer.dump();
 }
 
-/// Writes the folder and gives its path.
-inline std::string make_tiny_model(const Path& folder) {
+/// Writes the folder and gives its path. `vocabulary` may be larger than the tokenizer's.
+inline std::string make_tiny_model(const Path& folder, std::size_t vocabulary = 260) {
   std::filesystem::create_directories(folder);
   write_file(folder / "tokenizer.json", tiny_tokenizer());
   const Json config{{"architectures", Json::array({"LlamaForCausalLM"})},
                     {"model_type", "llama"},
-                    {"vocab_size", 260},
+                    {"vocab_size", vocabulary},
                     {"hidden_size", 16},
                     {"intermediate_size", 24},
                     {"num_hidden_layers", 1},
@@ -101,7 +101,7 @@ inline std::string make_tiny_model(const Path& folder) {
 
   using Shape = std::vector<std::size_t>;
   const std::string layer = "model.layers.0.";
-  const std::vector<std::pair<std::string, Shape>> tensors{{"model.embed_tokens.weight", {260, 16}},
+  const std::vector<std::pair<std::string, Shape>> tensors{{"model.embed_tokens.weight", {vocabulary, 16}},
                                                            {layer + "input_layernorm.weight", {16}},
                                                            {layer + "self_attn.q_proj.weight", {16, 16}},
                                                            {layer + "self_attn.k_proj.weight", {8, 16}},
