@@ -34,6 +34,9 @@ namespace detail {
 
 using AdapterFile = JsonObject<ModelFileError>;
 
+/// A large model's maps, all by their whole names, are a tenth of it; a document takes up to 32 times its text.
+inline constexpr std::size_t max_adapter_config_size = std::size_t{1} << 18;
+
 /// Fields that describe how an adapter came to be, or how others run it, and change nothing of what it computes.
 inline constexpr std::array<std::string_view, 16> harmless_adapter_fields{"auto_mapping",
                                                                           "base_model_name_or_path",
@@ -92,7 +95,7 @@ inline void refuse_unsupported_adapter(const AdapterFile& file) {
 inline AdapterConfig read_adapter_config(const std::filesystem::path& path) {
   const std::string who = "read_adapter_config";
   const Location where{.file = path.string()};
-  const std::string text = read_file<ModelFileError>(path, who, std::size_t{1} << 24);
+  const std::string text = read_file<ModelFileError>(path, who, detail::max_adapter_config_size);
   const Json json = parse_json<ModelFileError>(text, where, who);
   const detail::AdapterFile file{json, where, who};
   detail::refuse_unsupported_adapter(file);

@@ -65,9 +65,14 @@ inline std::vector<AdaptableMap> adaptable_maps(const DecoderConfig& config) {
 inline std::set<std::string, std::less<>> require_adapter(const AdapterConfig& config,
                                                           const DecoderConfig& model,
                                                           const SafetensorsFile& file) {
-  std::vector<std::string> wrong;
+  std::size_t wrong = 0;
+  std::string said;  // of a file's million stray tensors, what is said is all that is kept
+  const auto complain = [&](const std::string& text) {
+    if (wrong++ < 20) said += (said.empty() ? "" : "; ") + text;
+  };
   std::set<std::string, std::less<>> adapted, known;
-  for (const AdaptableMap& map : adaptable_maps(model)) {
+  const std::vector<AdaptableMap> maps = adaptable_maps(model);
+  for (const AdaptableMap& map : maps) {
     const bool targeted =
         std::ranges::any_of(config.targets, [&](const std::string& target) { return map.matches(target); });
     const bool held = file.contains(map.a()) || file.contains(map.b());
@@ -78,35 +83,31 @@ inline std::set<std::string, std::less<>> require_adapter(const AdapterConfig& c
                                       std::pair{map.b(), Shape{map.out, config.options.rank}}}) {
       known.insert(name);
       if (!file.contains(name)) {
-        wrong.push_back("no " + in_quotes(name));
+        complain("no " + in_quotes(name));
       } else if (file.info(name).shape != shape) {
-        wrong.push_back(in_quotes(name) + " of shape " + shape_of(file.info(name).shape) + " instead of " +
-                        shape_of(shape));
+        complain(in_quotes(name) + " of shape " + shape_of(file.info(name).shape) + " instead of " +
+                 shape_of(shape));
       } else if (!at::isFloatingType(scalar_type_of(file.info(name).type))) {
-        wrong.push_back(in_quotes(name) + " of dtype " + std::string{format_of(file.info(name).type).name});
+        complain(in_quotes(name) + " of dtype " + std::string{format_of(file.info(name).type).name});
       }
     }
   }
   for (const std::string& target : config.targets) {
     const auto matches = [&](const AdaptableMap& map) { return map.matches(target); };
-    if (!std::ranges::any_of(adaptable_maps(model), matches)) {
-      wrong.push_back("a target_modules entry " + in_quotes(target) +
-                      ", which the model has no linear map for");
+    if (!std::ranges::any_of(maps, matches)) {
+      complain("a target_modules entry " + in_quotes(target) + ", which the model has no linear map for");
     }
   }
   for (const std::string& name : file.names()) {
-    if (!known.contains(name)) wrong.push_back(in_quotes(name) + ", which is no adapted map's");
+    if (!known.contains(name)) complain(in_quotes(name) + ", which is no adapted map's");
   }
-  if (wrong.empty() && adapted.empty()) wrong.emplace_back("no tensor of any adapted map");
-  if (wrong.empty()) return adapted;
-  constexpr std::size_t most = 20;
-  std::string list;
-  for (std::size_t i = 0; i < std::min(most, wrong.size()); ++i) list += (i == 0 ? "" : "; ") + wrong[i];
-  if (wrong.size() > most) list += "; and " + std::to_string(wrong.size() - most) + " more";
+  if (wrong == 0 && adapted.empty()) complain("no tensor of any adapted map");
+  if (wrong == 0) return adapted;
+  if (wrong > 20) said += "; and " + std::to_string(wrong - 20) + " more";
   throw ModelFileError{
       {.who = "load_adapter",
        .required = "lora_A and lora_B of every map that adapter_config.json names, and no more",
-       .found = list,
+       .found = said,
        .fix = "Check that the adapter was made for this model"},
       {.file = file.path().string()}};
 }
