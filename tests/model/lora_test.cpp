@@ -265,3 +265,16 @@ CATCH_TEST_CASE("an adapter that cannot be is refused") {
   CATCH_CHECK(contains(thrown<OptionError>([&] { return AdapterOff{}.snapshot(small_model()); }).what(),
                        "AdapterOff needs a model with an adapter"));
 }
+
+CATCH_TEST_CASE("rows that an attention window would make a difference to are refused") {
+  DecoderConfig config = small_config();
+  config.sliding_window = 8;
+  const Decoder windowed = small_model(1, config);
+  const auto row_of = [](std::size_t tokens) {
+    return Rows{
+        {.prompt = TokenIds(tokens - 1, 1), .completions = {{2, 3}}}};  // the last one predicts nothing
+  };
+  CATCH_CHECK(at::equal(logprobs(windowed, row_of(8)), logprobs(small_model(), row_of(8))));
+  CATCH_CHECK(contains(thrown<ShapeError>([&] { logprobs(windowed, row_of(9)); }).what(),
+                       "rows of at most 8 tokens"));
+}

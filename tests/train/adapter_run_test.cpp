@@ -16,6 +16,7 @@
 #include "tithe/pipeline.hpp"
 #include "tithe/reference/adapter_off.hpp"
 #include "tithe/reference/frozen_sft.hpp"
+#include "tithe/reference/moving.hpp"
 #include "tithe/schedule/interleaved.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
 
@@ -153,4 +154,15 @@ CATCH_TEST_CASE("an adapter that a model brings along goes on in a stage of demo
   const Decoder preferring = brought();  // its reference is the model as it came, adapter and all
   fit<Pipeline<SftFraction<0>, Dpo<0.1>, AdapterOff>>(preferring, quick_options());
   CATCH_CHECK(preferring.merged_adapters().size() == 1);
+}
+
+CATCH_TEST_CASE("a reference that cannot serve a model is refused before anything is trained", "[adapter]") {
+  RunOptions options = quick_options();
+  options.on_step = [](const StepRecord&) { CATCH_FAIL("a step was taken"); };
+  const auto refusal = [&]<class Reference>(const Decoder& model, Reference) {
+    using P = Pipeline<SftFraction<0.5>, Dpo<0.1>, Reference>;
+    return std::string{thrown<OptionError>([&] { fit<P>(model, options); }).what()};
+  };
+  CATCH_CHECK(contains(refusal(small_decoder(), AdapterOff{}), "AdapterOff needs a model with an adapter"));
+  CATCH_CHECK(contains(refusal(adapted_decoder(), Moving<>{}), "a model that is trained without an adapter"));
 }

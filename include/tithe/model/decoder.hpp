@@ -160,7 +160,6 @@ class Decoder {
   [[nodiscard]] bool adapted() const { return lora_.has_value(); }
   /// The settings of the adapter, if there is one.
   [[nodiscard]] const std::optional<LoraOptions>& lora() const { return lora_; }
-
   /// The adapter's A [rank, in] and B [out, rank] of every adapted map, by the names of PEFT's files, detached, as views of
   /// the model's own storage.
   [[nodiscard]] NamedTensors adapter_weights() const {
@@ -255,6 +254,7 @@ class Decoder {
   }
 
   [[nodiscard]] at::Tensor packed_forward(const PackedRows& rows, const at::Tensor& wanted) const {
+    require_within_window(config_, rows.positions);
     const AttentionPlan plan{rows, dtype()};
     if (!recompute_ || !at::GradMode::is_enabled()) return forward(rows.tokens, rows.positions, plan, wanted);
     // What the backward pass reads again outlives this call: the model is a handle, the plan is shared.

@@ -4,11 +4,15 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/max.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/where.h>
 
+#include <cstdint>
 #include <numbers>
+#include <string>
 
+#include "tithe/core/error.hpp"
 #include "tithe/model/config.hpp"
 #include "tithe/model/functions.hpp"
 
@@ -30,6 +34,18 @@ inline at::Tensor rotary_frequencies(const DecoderConfig& config) {
   const at::Tensor blend =
       ((turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)).clamp(0, 1);
   return blend * plain + (1 - blend) * (plain / scaling.factor);
+}
+
+/// Throws ShapeError for positions [T] that an attention window, which is not built, would make a difference to.
+inline void require_within_window(const DecoderConfig& config, const at::Tensor& positions) {
+  if (config.sliding_window == 0 || positions.size(0) == 0) return;
+  const auto longest = positions.max().item<std::int64_t>() + 1;
+  if (longest <= config.positions()) return;
+  throw ShapeError{{.who = "Decoder",
+                    .required = "rows of at most " + std::to_string(config.positions()) +
+                                " tokens, over which its attention window makes no difference",
+                    .found = std::to_string(longest),
+                    .fix = "Encode them with Limits{.max_length = Tokens{config.positions()}}"}};
 }
 
 /// Cosines and sines of every position's angles, [T, head_dim / 2], in the model's dtype. The angles are float32, as the

@@ -3,8 +3,10 @@
 
 #include <concepts>
 #include <cstdint>
+#include <string>
 #include <type_traits>
 
+#include "tithe/core/error.hpp"
 #include "tithe/core/policy.hpp"
 
 /// What makes a type a reference strategy: where the log-probabilities come from that a loss compares with.
@@ -98,6 +100,19 @@ concept HasPeek = requires(const R& reference, const detail::AnyModel& model) {
 /// CachedReference =` that strategy.
 template <class R>
 concept CachesReference = requires { typename R::CachedReference; };
+
+/// Throws OptionError for a model with an adapter: the mean of two adapters' A and B is not the mean of what they add, so
+/// that a strategy which mixes weights cannot serve it.
+template <class Model>
+void refuse_adapter(const std::string& strategy, const Model& model) {
+  if constexpr (AdaptableModel<Model>) {
+    if (!model.adapted()) return;
+    throw OptionError{{.who = strategy,
+                       .required = "a model that is trained without an adapter",
+                       .found = "one with an adapter",
+                       .fix = "Use AdapterOff, or train all weights"}};
+  }
+}
 
 /// An aggregate of hyperparameters that says whether it gives a reference, and if so makes one.
 template <class R>

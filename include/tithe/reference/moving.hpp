@@ -5,7 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "tithe/core/error.hpp"
 #include "tithe/core/real.hpp"
 #include "tithe/reference/concept.hpp"
 
@@ -30,14 +29,7 @@ struct Moving {
 
   template <class Model>
   [[nodiscard]] auto snapshot(const Model& model) const {
-    if constexpr (AdaptableModel<Model>) {
-      if (model.adapted()) {  // the mean of A and of B is not the mean of B A
-        throw OptionError{{.who = "Moving",
-                           .required = "a model that is trained without an adapter",
-                           .found = "one with an adapter",
-                           .fix = "Use AdapterOff, or train all weights"}};
-      }
-    }
+    refuse_adapter(name(), model);
     return model.frozen_copy();
   }
 
