@@ -6,8 +6,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <optional>
+#include <span>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "tithe/budget/budget.hpp"
 #include "tithe/budget/ledger.hpp"
@@ -16,6 +20,10 @@
 #include "tithe/data/dataset.hpp"
 #include "tithe/data/source.hpp"
 #include "tithe/data/split.hpp"
+#include "tithe/evaluate/answer.hpp"
+#include "tithe/evaluate/judge.hpp"
+#include "tithe/evaluate/sampled_answers.hpp"
+#include "tithe/evaluate/score.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
 #include "tithe/reference/frozen_sft.hpp"
@@ -204,6 +212,37 @@ void errors() {
   // docs: end
 }
 
+void answers() {
+  // docs: answers
+  const AnswerExtractor boxed = [](std::string_view completion) -> std::optional<std::string> {
+    const std::size_t at = completion.rfind("\\boxed{");
+    if (at == completion.npos) return std::nullopt;
+    return number_at_front(completion.substr(at + 7));
+  };
+  const std::vector<AnsweredPrompt> prompts{{"first", "18", {"It is \\boxed{18}.", "\\boxed{$18.00}"}},
+                                            {"second", "7", {"\\boxed{8}", "It is 7."}}};
+  const ExactMatch match = exact_match(prompts, boxed);
+  // docs: end
+  expect(match.figures[0].value == 0.5 && match.figures[1].value == 0.25, "one of two, one without answer");
+}
+
+void judged() {
+  // docs: judge
+  const std::vector<Comparison> comparisons{{"first", "Name a prime.", "7", "Nine."},
+                                            {"second", "Name a colour.", "It is blue.", "Red."}};
+  const auto prefers_short = [](std::span<const JudgeQuestion> questions, const VerdictSink& sink) {
+    std::vector<double> shares_of_a;
+    for (const JudgeQuestion& one : questions) {
+      shares_of_a.push_back(one.a.size() < one.b.size() ? 1 : 0);
+      if (sink) sink(one, shares_of_a.back());
+    }
+    return shares_of_a;
+  };
+  const WinRate rate = win_rate(comparisons, prefers_short);
+  // docs: end
+  expect(rate.figures[0].value == 0.5, "one win, one loss");
+}
+
 }  // namespace
 
 int main() {
@@ -216,4 +255,6 @@ int main() {
   losses();
   compositions();
   errors();
+  answers();
+  judged();
 }
