@@ -2,9 +2,11 @@
 #include "evaluate.hpp"
 
 #include <cmath>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -91,6 +93,10 @@ void require_consistent(const EvaluateSettings& settings) {
           "--judge needs --out FILE, beside which verdicts are kept as they come");
   require(settings.judge.empty() || settings.samples == 1,
           "--judge compares one answer a prompt; leave --samples out");
+  std::error_code ignored;
+  const auto folder = std::filesystem::absolute(settings.out, ignored).parent_path();
+  require(settings.out.empty() || std::filesystem::is_directory(folder, ignored),
+          "--out lies in a folder that is not there");
   require(!settings.resume || !settings.out.empty(),
           "--resume needs the --out of the run that it goes on with");
 }

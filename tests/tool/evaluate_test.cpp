@@ -245,6 +245,7 @@ CATCH_TEST_CASE("tithe evaluate: data that cannot be meant are refused with thei
       result_of(succeed(place.evaluate(place.at("good.jsonl"), {"--too-long", "drop"})))["left_out"] == 1);
   CATCH_CHECK(run({"evaluate", "--model", place.model}).code == 2);
   CATCH_CHECK(run({"evaluate", "--data", "x"}).code == 2);
+  CATCH_CHECK(run(place.evaluate(place.at("good.jsonl"), {"--out", place.at("nowhere/x")})).code == 2);
   CATCH_CHECK(run({"evaluate", "--compare", "x"}).code == 2);
 }
 

@@ -56,7 +56,15 @@ namespace tithe {
 [[nodiscard]] inline double verdict_of(std::string_view line, std::span<const JudgeQuestion> questions,
                                        std::size_t next, const Location& where) {
   const std::string who = "CommandJudge";
-  const Json json = parse_json<JudgeError>(line, where, who);
+  const Json json = [&] {
+    try {
+      return parse_json<JudgeError>(line, where, who);
+    } catch (const JudgeError&) {  // what is no JSON is better shown than explained
+      throw JudgeError{
+          {who, "a JSON object in each line", in_quotes(line, 200), "Print {\"id\": …, \"verdict\": \"a\"}"},
+          where};
+    }
+  }();
   const JsonObject<JudgeError> object{json, where, who};
   const auto id = object.require<std::string>("id");
   if (next == questions.size()) {
