@@ -104,6 +104,7 @@ struct StageReference : AnyPolicy<StillReference, tithe::Moving<tithe::dynamic, 
     if (const auto* moving = std::get_if<1>(&policy)) return {moving->snapshot(model)};
     return std::get<StillReference>(policy).snapshot(model);
   }
+  [[nodiscard]] bool moves() const { return policy.index() == 1; }
   template <class Snapshot, class Model>
   void follow(const Snapshot& reference, const Model& model, std::int64_t step) const {
     if (const auto* moving = std::get_if<1>(&policy)) moving->follow(reference, model, step);

@@ -101,6 +101,13 @@ concept HasPeek = requires(const R& reference, const detail::AnyModel& model) {
 template <class R>
 concept CachesReference = requires { typename R::CachedReference; };
 
+/// Whether a reference moves; a strategy that is one of several at run time says it with `bool moves() const`.
+template <class R>
+bool moves(const R& reference) {
+  if constexpr (requires { reference.moves(); }) return reference.moves();
+  return Moves<R>;
+}
+
 /// Throws OptionError for a model with an adapter: the mean of two adapters' A and B is not the mean of what they add, so
 /// that a strategy which mixes weights cannot serve it.
 template <class Model>

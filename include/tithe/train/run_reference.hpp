@@ -52,14 +52,13 @@ template <class Strategy, LanguageModel M>
 class RunReference {
  public:
   /// What it holds must outlive it. Throws OptionError for a model that the strategy cannot serve, or that cannot be cached
-  /// on disk, and FileError for a cache
-  /// folder that cannot be made.
+  /// on disk, and FileError for a cache folder that cannot be made.
   RunReference(const Strategy& strategy, const M& model, const Plan& plan, const RunOptions& options,
                const Progress& progress)
       : strategy_{strategy}, model_{model}, plan_{plan}, options_{options}, progress_{progress} {
     if (compares_from(0)) {  // otherwise whether the model suits the strategy makes no difference
       if constexpr (NeedsAdapter<Strategy>) static_cast<void>(strategy.snapshot(model));
-      if constexpr (Moves<Strategy>) refuse_adapter(strategy.name(), model);
+      if (moves(strategy)) refuse_adapter(strategy.name(), model);
     }
     if constexpr (CachesReference<Strategy>) {
       if (!options.reference_cache.empty()) {
