@@ -7,7 +7,9 @@
 #include "test.hpp"
 #include "tithe/evaluate/exact_match.hpp"
 #include "tithe/evaluate/held_out.hpp"
+#include "tithe/evaluate/held_out_scores.hpp"
 #include "tithe/evaluate/log_probability.hpp"
+#include "tithe/evaluate/sample.hpp"
 #include "tithe/evaluate/verdicts.hpp"
 #include "tithe/logprob/logprobs.hpp"
 
@@ -238,4 +240,65 @@ CATCH_TEST_CASE("exact match counts what is verified right, whatever the batches
     return true;
   };
   CATCH_CHECK(exact_match(model, prompts, stop_at_20, options).samples == 32);  // two whole parts
+}
+
+CATCH_TEST_CASE("samples are the same wherever a list is taken up", "[evaluate]") {
+  const Decoder model = random_decoder();
+  SplitMix64 random{Seed{5}};
+  std::vector<TokenIds> prompts;
+  for (int i = 0; i < 9; ++i) prompts.push_back(random_ids(random, 1 + random.below(5), 23));
+  GenerationOptions options{.max_new_tokens = Tokens{4}, .seed = Seed{3}, .batch_size = 2};
+  const auto sample = [&](std::span<const TokenIds> some, std::int64_t samples) {
+    std::vector<TokenIds> found;
+    sample_completions(model, some, samples, options,
+                       [&](std::size_t first, std::span<const Generation> generations) {
+                         CATCH_CHECK(first * static_cast<std::size_t>(samples) == found.size());
+                         for (const Generation& one : generations) found.push_back(one.ids);
+                       });
+    return found;
+  };
+  const auto whole = sample(prompts, 3);
+  CATCH_REQUIRE(whole.size() == 27);
+  CATCH_CHECK(whole[0] != whole[1]);  // drawn apart
+  options.first_index = 4;
+  const auto rest = sample(std::span{prompts}.subspan(4), 3);
+  CATCH_CHECK(std::ranges::equal(rest, std::span{whole}.subspan(12)));
+  // One sample a prompt is what `generate` gives.
+  options.first_index = 0;
+  const auto single = sample(prompts, 1);
+  const auto generated = generate(model, prompts, options);
+  for (std::size_t i = 0; i < prompts.size(); ++i) CATCH_CHECK(single[i] == generated[i].ids);
+  CATCH_CHECK_THROWS_AS(sample(prompts, 0), OptionError);
+  std::stop_source source;
+  options.stop = source.get_token();
+  source.request_stop();
+  CATCH_CHECK(sample(prompts, 1).empty());
+}
+
+CATCH_TEST_CASE("held-out figures are the means of their rows' scores", "[evaluate]") {
+  const Decoder model = random_decoder();
+  HeldOut held_out{
+      .demonstrations = random_rows(7, 1), .pairs = random_pairs(8), .labeled = random_rows(6, 2)};
+  for (Rows* rows : {&held_out.demonstrations, &held_out.labeled})
+    for (Row& row : *rows) row = row.with_only(0);
+  for (std::size_t i = 0; i < 6; ++i) held_out.labeled[i].desirable = i % 3 == 0;
+  const auto scored = score_held_out(model, held_out, small_passes());
+  const auto figures = evaluate_held_out(model, held_out, small_passes());
+  std::vector<Estimate> found;
+  for (const Scored& one : scored) {
+    found.insert(found.end(), one.figures.begin(), one.figures.end());
+    // The first figure is the mean of the scores, as it is said to be.
+    CATCH_CHECK(mean_estimate("mean", one.scores).value == Approx(one.figures.front().value).epsilon(1e-12));
+    CATCH_CHECK(std::ssize(one.scores) == one.figures.front().samples);
+  }
+  CATCH_REQUIRE(found.size() == figures.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    CATCH_CAPTURE(figures[i].name);
+    CATCH_CHECK(found[i].name == figures[i].name);
+    CATCH_CHECK(found[i].value == Approx(figures[i].value).epsilon(1e-12));
+    CATCH_CHECK(found[i].low == Approx(figures[i].low).epsilon(1e-12));  // the same rows are drawn
+  }
+  std::stop_source source;
+  source.request_stop();
+  CATCH_CHECK(score_held_out(model, held_out, {.stop = source.get_token()}).empty());
 }

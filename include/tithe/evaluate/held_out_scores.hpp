@@ -47,7 +47,7 @@ Scored score_likelihood(const M& model, std::string name, const Rows& rows,
   Scored scored;
   for (std::size_t i = 0; i < sums.size(); ++i) {
     const auto tokens = static_cast<double>(rows[i].scored_tokens(0));
-    scored.scores.push_back({rows[i].id, -sums[i].front() / tokens, tokens});
+    scored.scores.push_back({rows[i].id, tokens == 0 ? 0 : -sums[i].front() / tokens, tokens});
   }
   scored.figures.push_back(mean_estimate(std::move(name), scored.scores, options.bootstrap));
   return scored;
