@@ -82,16 +82,16 @@ struct StillReference : AnyPolicy<tithe::FrozenSft, tithe::AdapterOff> {
 
   template <class Model>
   [[nodiscard]] AskedModel<Model> snapshot(const Model& model) const {
-    if (std::holds_alternative<tithe::AdapterOff>(policy)) return peek(model);
+    if (std::holds_alternative<tithe::AdapterOff>(policy)) return {peek(model), false};
     return {model.frozen_copy()};
   }
   /// Nothing is copied; for Cached.
   template <class Model>
-  [[nodiscard]] AskedModel<Model> peek(const Model& model) const {
+  [[nodiscard]] Model peek(const Model& model) const {
     const auto* off = std::get_if<tithe::AdapterOff>(&policy);
-    if (off == nullptr) return {model, false};
+    if (off == nullptr) return model;
     static_cast<void>(off->snapshot(model));  // says what is wrong with a model that has no adapter
-    return {model.without_adapter(), false};
+    return model.without_adapter();
   }
 };
 
