@@ -227,6 +227,9 @@ CATCH_TEST_CASE("an adapter over bfloat16 weights is float32, and near the exact
     CATCH_CHECK(into.scalar_type() == at::kFloat);
     into.copy_(exact.adapter_weights()[i].tensor);
   }
+  for (const NamedTensor& weight : exact.clone(at::kBFloat16).adapter_weights()) {
+    CATCH_CHECK(weight.tensor.scalar_type() == at::kFloat);
+  }
   // bfloat16 keeps 8 binary digits: each of a few roundings on the way costs up to 2⁻⁹ of values of some units.
   const at::Tensor rough_logprobs = logprobs(rough, rows);
   CATCH_CHECK(gap(rough_logprobs.to(at::kDouble), logprobs(exact, rows)) < 0.15);
@@ -261,9 +264,26 @@ CATCH_TEST_CASE("an adapter that cannot be is refused") {
 
   Decoder model = small_model();
   model.add_adapter(right);
-  CATCH_CHECK(contains(thrown<OptionError>([&] { model.add_adapter(right); }).what(), "one of rank 2"));
+  CATCH_CHECK(contains(thrown<OptionError>([&] { model.add_adapter(right); }).what(),
+                       "add_adapter needs a model without an adapter"));
   CATCH_CHECK(contains(thrown<OptionError>([&] { return AdapterOff{}.snapshot(small_model()); }).what(),
                        "AdapterOff needs a model with an adapter"));
+}
+
+CATCH_TEST_CASE("an adapter that is not there cannot be merged or renewed, and none is put on no map") {
+  Decoder model = small_model();
+  const std::size_t trained = model.parameters().size();
+  for (const auto& change : {std::function<void()>{[&] { model.merge_adapter(); }},
+                             {[&] { model.renew_adapter(Seed{1}); }},
+                             {[&] { model.add_to_weights(1); }}}) {
+    CATCH_CHECK(contains(thrown<OptionError>(change).what(), "needs a model with an adapter"));
+  }
+  const auto none = [&] {
+    model.add_adapter({.rank = 2, .alpha = 2}, [](const std::string&) { return false; });
+  };
+  CATCH_CHECK(contains(thrown<OptionError>(none).what(), "a map of the model to adapt"));
+  CATCH_CHECK(model.parameters().size() == trained);
+  CATCH_CHECK(model.merged_adapters().empty());
 }
 
 CATCH_TEST_CASE("rows that an attention window would make a difference to are refused") {

@@ -87,8 +87,12 @@ CATCH_TEST_CASE("the work in rows counts each prompt once, and what every token 
   const Rows rows = pairs_of(5, 4, 3);
   CATCH_CHECK(work_of(rows).fed == 5 * 8);
   CATCH_CHECK(largest_pass(rows, 2).fed == 16);
-  CATCH_CHECK(largest_pass(rows, 4, Tokens{25}).fed == 16);  // ten tokens a row: two fit
-  CATCH_CHECK(largest_pass(rows, 4, Tokens{1}).fed == 8);    // a row is never split
+  const Rows uneven{pairs_of(1, 60, 0)[0], pairs_of(1, 50, 0)[0], pairs_of(1, 40, 0)[0]};
+  CATCH_CHECK(largest_pass(uneven, 2).fed == 110);
+  CATCH_CHECK(largest_pass(uneven, 2, Tokens{100}).fed == Approx(100));  // 60 and 40 may meet
+  CATCH_CHECK(largest_pass(uneven, 2, Tokens{1}).fed == Approx(60));     // a row is never split
+  const Row alike{.prompt = {1, 2}, .completions = {{3, 4, 5, 6}, {3, 4, 7}}};
+  CATCH_CHECK(work_of(alike).fed == static_cast<double>(pack(Rows{alike}).fed_tokens()));
 }
 
 CATCH_TEST_CASE("operations follow what is frozen, made again and asked of a reference", "[estimate]") {

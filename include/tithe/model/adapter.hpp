@@ -7,12 +7,14 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tithe/core/error.hpp"
@@ -25,8 +27,8 @@
 /// The adapter of one layer: put on, drawn, named, taken off.
 namespace tithe::detail {
 
-/// Gives the maps for which `chosen(module)` holds room for A and B, all 0. They are float32 where the weights are narrower: the
-/// optimizer's small steps would be lost in bfloat16.
+/// Gives a layer's maps for which `chosen(module)` holds room for A and B, all 0. They are float32 where the weights are
+/// narrower: the optimizer's small steps would be lost in bfloat16.
 template <class Chosen>
 void attach(Layer& layer, std::span<const LayerModule> modules, const LoraOptions& options, Chosen chosen) {
   for (const LayerModule& module : modules) {
@@ -38,6 +40,27 @@ void attach(Layer& layer, std::span<const LayerModule> modules, const LoraOption
     const auto stacked = static_cast<std::int64_t>(map.adapter->parts.size()) * options.rank;
     map.adapter->a = at::zeros({stacked, map.weight.size(1)}, kind);
   }
+}
+
+/// The layers with room for an adapter at the target modules for whose whole names `chosen` holds. Throws OptionError if
+/// it holds for none.
+template <class Chosen>
+std::vector<Layer> attached(std::vector<Layer> layers, const DecoderConfig& config,
+                            const LoraOptions& options, Chosen chosen) {
+  bool any = false;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    attach(layers[i], layer_modules(config), options, [&](const LayerModule& module) {
+      const bool is =
+          options.targets(module.target()) && chosen("model.layers." + std::to_string(i) + '.' + module.name);
+      any = any || is;
+      return is;
+    });
+  }
+  if (any) return layers;
+  throw OptionError{{.who = "Decoder::add_adapter",
+                     .required = "a map of the model to adapt",
+                     .found = "none that was chosen",
+                     .fix = "Name modules that the model has"}};
 }
 
 /// A uniform within ±1/√in, which is what PEFT's kaiming_uniform_(a=√5) comes to, and B 0.
@@ -54,17 +77,29 @@ inline void draw(std::span<const Layer> layers, Seed seed) {
   }
 }
 
-/// Appends a layer's A and B as views, in the order of its maps, by PEFT's names.
-inline void add_adapter_weights(NamedTensors& all, const Layer& layer, std::span<const LayerModule> modules,
-                                const std::string& prefix) {
-  for (const LayerModule& module : modules) {
-    const Linear& map = layer.*module.in;
-    if (!map.adapter) continue;
-    for (std::size_t i = 0; i < map.adapter->parts.size(); ++i) {
-      const LowRank::Part& part = map.adapter->parts[i];
-      if (part.first != module.first) continue;
-      all.push_back({prefix + module.name + ".lora_A.weight", map.adapter->a_of(i).detach()});
-      all.push_back({prefix + module.name + ".lora_B.weight", part.b.detach()});
+/// Every A and B as views, layer by layer in the order of its maps, by PEFT's names.
+inline NamedTensors adapter_weights_of(std::span<const Layer> layers, const DecoderConfig& config) {
+  NamedTensors all;
+  const std::array<LayerModule, 7> modules = layer_modules(config);
+  for (std::size_t place = 0; place < layers.size(); ++place) {
+    const std::string prefix = "base_model.model.model.layers." + std::to_string(place) + '.';
+    for (const LayerModule& module : modules) {
+      const std::optional<LowRank>& adapter = (layers[place].*module.in).adapter;
+      for (std::size_t i = 0; adapter && i < adapter->parts.size(); ++i) {
+        const LowRank::Part& part = adapter->parts[i];
+        if (part.first != module.first) continue;
+        all.push_back({prefix + module.name + ".lora_A.weight", adapter->a_of(i).detach()});
+        all.push_back({prefix + module.name + ".lora_B.weight", part.b.detach()});
+      }
+    }
+  }
+  return all;
+}
+
+inline void add_adapters_to_weights(std::span<const Layer> layers, int direction) {
+  for (const Layer& layer : layers) {
+    for (const Linear* map : layer.maps()) {
+      if (map->adapter) add_low_rank_(*map, direction);
     }
   }
 }
@@ -73,12 +108,13 @@ inline void detach_adapter(Layer& layer) {
   for (Linear* map : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) map->adapter.reset();
 }
 
-inline void require_no_adapter(const std::optional<LoraOptions>& present) {
-  if (!present) return;
-  throw OptionError{{.who = "Decoder::add_adapter",
-                     .required = "a model without an adapter",
-                     .found = "one of rank " + std::to_string(present->rank),
-                     .fix = "Merge it or take it off first"}};
+inline void require_adapter(bool holds, const std::string& function, std::string required) {
+  if (holds) return;
+  const bool wants = required == "a model with an adapter";
+  throw OptionError{{.who = "Decoder::" + function,
+                     .required = std::move(required),
+                     .found = wants ? "one without" : "one with an adapter",
+                     .fix = wants ? "Add one first" : "Merge it or take it off first"}};
 }
 
 }  // namespace tithe::detail

@@ -190,8 +190,8 @@ inline std::pair<LoraOptions, NamedTensors> whole_adapter(const Decoder& model) 
   return {std::move(options), std::move(whole)};
 }
 
-/// Writes a folder that PEFT, and everything that reads its files, loads on the model as it was loaded: all adapters that
-/// were trained on it, merged ones too, as one. `base` is what the file calls that model. Throws FileError, and
+/// Writes a folder that PEFT, and everything that reads its files, loads on the weights as they were when the adapter was
+/// put on: it and those that `renew_adapter` merged, as one. `base` is what the file calls that model. Throws FileError, and
 /// OptionError for a model without an adapter.
 inline void save_adapter(const std::filesystem::path& folder, const Decoder& model,
                          const std::string& base = {}) {

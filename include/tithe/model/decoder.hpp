@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -136,7 +137,8 @@ class Decoder {
   }
 
   /// Freezes all weights and puts an adapter over them, whose B is 0: the model computes what it did. Throws OptionError
-  /// for settings that cannot be, and if there is an adapter already. Gives the model itself.
+  /// for settings that cannot be, and if there is an adapter already. Gives the model itself. Handles that were copied
+  /// before share the weights, frozen now, but not the adapter: over one model put one, or `clone` it first.
   Decoder& add_adapter(const LoraOptions& options) {
     return add_adapter(options, [](const std::string&) { return true; });
   }
@@ -144,17 +146,13 @@ class Decoder {
   template <class Chosen>
   Decoder& add_adapter(const LoraOptions& options, Chosen chosen) {
     options.validate();
-    detail::require_no_adapter(lora_);
+    detail::require_adapter(!adapted(), "add_adapter", "a model without an adapter");
+    std::vector<Layer> layers = detail::attached(layers_, config_, options, chosen);
+    detail::draw(layers, options.seed);
     for_each_leaf([](at::Tensor& leaf) { leaf.requires_grad_(false); });
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const std::string prefix = "model.layers." + std::to_string(i) + '.';
-      detail::attach(layers_[i], layer_modules(config_), options, [&](const LayerModule& module) {
-        return options.targets(module.target()) && chosen(prefix + module.name);
-      });
-    }
+    layers_ = std::move(layers);
     lora_ = options;
     merged_ = std::make_shared<std::vector<NamedTensors>>();
-    detail::draw(layers_, options.seed);
     return train_all();
   }
   [[nodiscard]] bool adapted() const { return lora_.has_value(); }
@@ -162,14 +160,7 @@ class Decoder {
   [[nodiscard]] const std::optional<LoraOptions>& lora() const { return lora_; }
   /// The adapter's A [rank, in] and B [out, rank] of every adapted map, by the names of PEFT's files, detached, as views of
   /// the model's own storage.
-  [[nodiscard]] NamedTensors adapter_weights() const {
-    NamedTensors all;
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      detail::add_adapter_weights(all, layers_[i], layer_modules(config_),
-                                  "base_model.model.model.layers." + std::to_string(i) + '.');
-    }
-    return all;
-  }
+  [[nodiscard]] NamedTensors adapter_weights() const { return detail::adapter_weights_of(layers_, config_); }
   /// The adapters that were merged by `renew_adapter`, in that order.
   [[nodiscard]] const std::vector<NamedTensors>& merged_adapters() const { return *merged_; }
 
@@ -178,13 +169,13 @@ class Decoder {
     Decoder base = *this;
     for (Layer& layer : base.layers_) detail::detach_adapter(layer);
     base.lora_.reset();
-    base.merged_.reset();
+    base.merged_ = std::make_shared<std::vector<NamedTensors>>();
     base.for_each_leaf([](at::Tensor& leaf) { leaf = leaf.detach(); });
     return base;
   }
 
   /// Adds the adapter to the weights and takes it off; all weights stay frozen until `train_all`. Other handles keep
-  /// their adapter: use this one only.
+  /// their adapter: use this one only. Throws OptionError for a model without one, as the two below.
   Decoder& merge_adapter() {
     add_to_weights(1);
     *this = without_adapter();
@@ -193,29 +184,30 @@ class Decoder {
   /// Adds the adapter to the weights and starts a fresh one in its place; the merged one is kept among
   /// `merged_adapters()`. Every handle of the model sees it.
   void renew_adapter(Seed seed) const {
-    add_to_weights(1);
+    detail::require_adapter(adapted(), "renew_adapter", "a model with an adapter");
     NamedTensors done = adapter_weights();
     for (NamedTensor& tensor : done) tensor.tensor = tensor.tensor.clone();
     merged_->push_back(std::move(done));
+    add_to_weights(1);
     detail::draw(layers_, seed);
   }
   /// Adds the adapter to the weights (1) or takes it out of them again (−1), and leaves it as it is; to the rounding of the
   /// weights' dtype.
   void add_to_weights(int direction) const {
-    for (const Layer& layer : layers_) {
-      for (const Linear* map : layer.maps()) {
-        if (map->adapter) add_low_rank_(*map, direction);
-      }
-    }
+    detail::require_adapter(adapted(), "merge_adapter", "a model with an adapter");
+    detail::add_adapters_to_weights(layers_, direction);
   }
 
   /// A model of its own with the same weights, in a dtype of choice, none of which requires a gradient.
   [[nodiscard]] Decoder frozen_copy(std::optional<at::ScalarType> dtype = std::nullopt) const {
     Decoder copy = *this;
-    copy.for_each_leaf([&](at::Tensor& leaf) {
-      leaf = leaf.detach().to(dtype.value_or(leaf.scalar_type()), /*non_blocking=*/false, /*copy=*/true);
+    copy.for_each_leaf([&](at::Tensor& leaf, bool of_adapter) {
+      const at::ScalarType wished =
+          dtype.value_or(leaf.scalar_type());  // an adapter is never narrower than float32
+      const at::ScalarType kind = of_adapter ? at::promote_types(wished, at::kFloat) : wished;
+      leaf = leaf.detach().to(kind, /*non_blocking=*/false, /*copy=*/true);
     });
-    if (merged_) copy.merged_ = std::make_shared<std::vector<NamedTensors>>(*merged_);
+    copy.merged_ = std::make_shared<std::vector<NamedTensors>>(*merged_);
     return copy;
   }
   /// A model of its own with the same weights, trained as by `train_all`.
@@ -275,14 +267,20 @@ class Decoder {
 
   template <class Change>
   void for_each_leaf(Change change) {
-    const auto each = [&](const auto&, at::Tensor& leaf) { change(leaf); };
-    change(embedding_);
+    const auto call = [&](at::Tensor& leaf, bool of_adapter) {
+      if constexpr (std::invocable<Change, at::Tensor&, bool>) {
+        change(leaf, of_adapter);
+      } else {
+        change(leaf);
+      }
+    };
+    call(embedding_, false);
     for (Layer& layer : layers_) {
-      Layer::for_each_weight(layer, each);
-      Layer::for_each_adapter_leaf(layer, each);
+      Layer::for_each_weight(layer, [&](const auto&, at::Tensor& leaf) { call(leaf, false); });
+      Layer::for_each_adapter_leaf(layer, [&](const auto&, at::Tensor& leaf) { call(leaf, true); });
     }
-    change(final_norm_);
-    if (head_.defined()) change(head_);
+    call(final_norm_, false);
+    if (head_.defined()) call(head_, false);
   }
   [[nodiscard]] Norm norm(const at::Tensor& weight) const { return {weight, config_.rms_norm_eps}; }
 
@@ -293,7 +291,8 @@ class Decoder {
   at::Tensor head_;         ///< [vocab_size, d], or undefined where it is tied to the embeddings
   at::Tensor frequencies_;  ///< [head_dim / 2] float32
   std::optional<LoraOptions> lora_;
-  std::shared_ptr<std::vector<NamedTensors>> merged_;  ///< null without an adapter
+  /// The adapters that `renew_adapter` merged, for all handles.
+  std::shared_ptr<std::vector<NamedTensors>> merged_ = std::make_shared<std::vector<NamedTensors>>();
   bool recompute_ = false;
 };
 

@@ -39,7 +39,7 @@ struct LowRank {
   }
 };
 
-/// y = x Wᵀ + bias, with weight [out, in] and bias [out] or undefined.
+/// y = x Wᵀ + bias, with weight [out, in] and bias [out] or undefined. Under an adapter both are frozen.
 struct Linear {
   at::Tensor weight;
   at::Tensor bias{};
@@ -132,10 +132,11 @@ inline at::Tensor linear(const at::Tensor& x, const Linear& map) {
   return at::linear(x, map.weight, map.optional_bias());
 }
 
-/// residual [T, out] + the map of x, which has no bias.
+/// residual [T, out] + the map of x.
 inline at::Tensor add_linear(const at::Tensor& residual, const at::Tensor& x, const Linear& map) {
-  if (map.adapter) return detail::adapted(x, residual, map);
-  return at::addmm(residual, x, map.weight.t());
+  const at::Tensor onto = map.bias.defined() ? residual + map.bias : residual;
+  if (map.adapter) return detail::adapted(x, onto, map);
+  return at::addmm(onto, x, map.weight.t());
 }
 
 /// W + ΔW in place, or W − ΔW if `direction` is −1: the product in float32 or wider, rounded once to the weight's dtype.

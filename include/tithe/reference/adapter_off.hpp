@@ -17,9 +17,29 @@ class WithoutAdapter {
     if constexpr (AdaptableModel<Model>) base_ = model.without_adapter();
   }
 
-  [[nodiscard]] auto hidden(const auto& rows) const { return base_.hidden(rows); }
-  [[nodiscard]] auto predicting_hidden(const auto& rows) const { return base_.predicting_hidden(rows); }
-  [[nodiscard]] decltype(auto) head() const { return base_.head(); }
+  // What the model can be asked for, it can: a member that the model lacks is not there.
+  template <class Rows>
+    requires requires(const Model& model, const Rows& rows) { model.hidden(rows); }
+  [[nodiscard]] auto hidden(const Rows& rows) const {
+    return base_.hidden(rows);
+  }
+  template <class Rows>
+    requires requires(const Model& model, const Rows& rows) { model.predicting_hidden(rows); }
+  [[nodiscard]] auto predicting_hidden(const Rows& rows) const {
+    return base_.predicting_hidden(rows);
+  }
+  template <class Rows>
+    requires requires(const Model& model, const Rows& rows) { model.completion_logits(rows); }
+  [[nodiscard]] auto completion_logits(const Rows& rows) const {
+    return base_.completion_logits(rows);
+  }
+  [[nodiscard]] decltype(auto) head() const
+    requires requires(const Model& model) { model.head(); }
+  {
+    return base_.head();
+  }
+  /// The model that is asked, for whoever must tell it from others.
+  [[nodiscard]] const Model& base() const { return base_; }
 
  private:
   Model base_;

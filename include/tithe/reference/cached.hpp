@@ -24,6 +24,7 @@ struct Cached {
   using CachedReference = R;
   static constexpr bool gives_reference = true;
   static constexpr bool snapshots_base = SnapshotsBase<R>;
+  static constexpr bool needs_adapter = NeedsAdapter<R>;
 
   [[no_unique_address]] R reference{};
 

@@ -98,7 +98,7 @@ class CachedReference {
     const auto compute = [&] { return logprobs_of_all(*source.model, rows, index, limits, head, stop); };
     if (source.folder.empty()) return compute();
     const ReferenceCacheFolder folder{source.folder};
-    LogProbIdentity identity{{"format", "tithe: log-probabilities of a reference, 1"},
+    LogProbIdentity identity{{"format", "tithe: log-probabilities of a reference, 2"},
                              {"reference", source.strategy},
                              {"model", digest_of_model(*source.model).hex()},
                              {"rows", digest_of(rows).hex()},

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tithe/core/units.hpp"
+#include "tithe/data/pack.hpp"
 #include "tithe/data/row.hpp"
 #include "tithe/logprob/head.hpp"
 #include "tithe/model/config.hpp"
@@ -65,7 +66,7 @@ struct TrainedModel {
 
 /// The work in some rows, added up.
 struct RowWork {
-  double fed = 0;        ///< tokens that go through the layers; a prompt once, whatever its completions
+  double fed = 0;        ///< tokens that go through the layers; what all completions begin with once
   double predicted = 0;  ///< tokens that go through the head
   double attended = 0;   ///< pairs of a token and one that it sees
 
@@ -79,12 +80,14 @@ struct RowWork {
 
 inline RowWork work_of(const Row& row) {
   const auto prompt = static_cast<double>(row.prompt.size());
-  RowWork work{.fed = prompt, .attended = prompt * (prompt + 1) / 2};
+  const auto shared = static_cast<double>(detail::shared_tokens(row));
+  const double trunk = prompt + shared;
+  RowWork work{.fed = trunk, .attended = trunk * (trunk + 1) / 2};
   for (std::size_t i = 0; i < row.completions.size(); ++i) {
-    const double fed = std::max(0.0, static_cast<double>(row.completions[i].size()) - 1);
-    work.fed += fed;
+    const double own = std::max(0.0, static_cast<double>(row.completions[i].size()) - 1 - shared);
+    work.fed += own;
     work.predicted += static_cast<double>(row.scored_tokens(i));
-    work.attended += fed * prompt + fed * (fed + 1) / 2;
+    work.attended += own * trunk + own * (own + 1) / 2;
   }
   return work;
 }
@@ -94,19 +97,22 @@ inline RowWork work_of(std::span<const Row> rows) {
   return work;
 }
 
-/// The largest pass that `batch_size` rows at a time can come to, of at most `max_tokens` (0 for no limit).
+/// A bound on the passes that `batch_size` rows at a time come to, of at most `max_tokens` (0 for no limit): the longest
+/// rows together, or as much of them as the limit lets through; a row is never split.
 inline RowWork largest_pass(std::span<const Row> rows, std::int64_t batch_size, Tokens max_tokens = {}) {
   std::vector<const Row*> longest;
   for (const Row& row : rows) longest.push_back(&row);
   std::ranges::sort(longest, std::greater{}, [](const Row* row) { return row->tokens(); });
   RowWork pass;
-  Tokens taken{};
+  double tokens = 0;
   for (const Row* row : longest | std::views::take(batch_size)) {
-    taken += row->tokens();
-    if (max_tokens > Tokens{} && pass.fed > 0 && taken > max_tokens) break;
     pass += work_of(*row);
+    tokens += TrainedModel::number(row->tokens().value());
   }
-  return pass;
+  if (longest.empty() || max_tokens == Tokens{}) return pass;
+  const double let_through = TrainedModel::number(std::max(max_tokens, longest.front()->tokens()).value());
+  const double share = std::min(1.0, let_through / tokens);
+  return {.fed = share * pass.fed, .predicted = share * pass.predicted, .attended = share * pass.attended};
 }
 
 /// Floating-point operations, a product and a sum being two, in matrix products; the rest is a few per cent.

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "tithe/budget/budget.hpp"
 #include "tithe/budget/plan.hpp"
@@ -76,15 +78,33 @@ nlohmann::json configuration_of(const M& model) {
   }
 }
 
-/// What of a model decides a run's bits and is not in its checkpoints: its configuration, and under an adapter its settings
-/// and, where the run has checkpoints, what frozen weights it stands on.
+/// What an adapter adds to a configuration: its settings and a digest of the names of the maps that it changes. Null for a
+/// model without one.
+template <class M>
+nlohmann::json adapter_identity_of(const M& model) {
+  if constexpr (requires { model.lora(); }) {
+    if (model.lora()) {
+      Sha256 maps;
+      for (const NamedTensor& weight : model.adapter_weights()) {
+        maps.update(std::uint64_t{weight.name.size()}).update(std::string_view{weight.name});
+      }
+      return {{"settings", to_json(*model.lora(), {})}, {"maps", maps.finish().hex()}};
+    }
+  }
+  return nullptr;
+}
+
+/// What of a model decides a run's bits and is not in its checkpoints: its configuration, and under an adapter what that is
+/// and, where the run has checkpoints, what frozen weights it stands on. Throws OptionError for checkpoints of a model into
+/// whose weights a run merged adapters already: nobody could make those weights again to resume on.
 template <LanguageModel M>
 nlohmann::json identity_of(const M& model, const RunOptions& options) {
   nlohmann::json identity = configuration_of(model);
-  if constexpr (requires { model.lora(); }) {
-    if (model.lora()) {
-      identity["lora"] = to_json(*model.lora(), {});
-      if (!options.checkpoint.folder.empty()) identity["frozen_weights"] = frozen_digest(model);
+  if (nlohmann::json adapter = adapter_identity_of(model); !adapter.is_null()) {
+    identity["lora"] = std::move(adapter);
+    if (!options.checkpoint.folder.empty()) {
+      require_as_loaded(model);
+      identity["frozen_weights"] = frozen_digest(model);
     }
   }
   return identity;

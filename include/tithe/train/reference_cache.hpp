@@ -40,6 +40,7 @@ inline std::string_view bytes_of(const at::Tensor& contiguous) {
 /// `weights()`, or `configuration_of` has nothing to say of it.
 template <class M>
 void require_identity(const M& model) {
+  if constexpr (requires { model.base(); }) return require_identity(model.base());
   if constexpr (requires { model.weights(); }) {
     if (!configuration_of(model).is_null()) return;
   }
@@ -51,14 +52,16 @@ void require_identity(const M& model) {
               "cache in memory"}};
 }
 
-/// The digest of a model: its configuration, and its weights with their names, shapes, dtypes and bytes. Throws OptionError
+/// The digest of a model, or of the one under an adapter that is off: its configuration, and its weights with their names, shapes, dtypes and bytes. Throws OptionError
 /// as `require_identity`.
 template <class M>
 [[nodiscard]] Digest digest_of_model(const M& model) {
+  if constexpr (requires { model.base(); }) return digest_of_model(model.base());
   require_identity(model);
   Sha256 hash;
   const auto add = [&](std::string_view piece) { hash.update(std::uint64_t{piece.size()}).update(piece); };
   add(configuration_of(model).dump());
+  add(adapter_identity_of(model).dump());
   if constexpr (requires { model.weights(); }) {
     for (const NamedTensor& weight : model.weights()) {
       const at::Tensor values = weight.tensor.detach().cpu().contiguous();
