@@ -109,8 +109,10 @@ int evaluate(const EvaluateSettings& settings, const Session& session) {
     result = compare_records(settings);
   } else {
     EvaluationData data = read_evaluation_data(settings);
+    const std::string put = data.prompt_template;
     result = data.prompts.empty() ? evaluate_examples(settings, data.held_out, session)
                                   : evaluate_answers(settings, std::move(data.prompts), session);
+    if (!put.empty()) result.settings["prompt_template"] = put;
   }
   if (result.interrupted) {
     std::cerr << evaluate_who << ": interrupted"

@@ -64,6 +64,7 @@ struct EvaluatedPrompt {
 struct EvaluationData {
   std::vector<EvaluatedPrompt> prompts{};
   tithe::Dataset held_out{};
+  std::string prompt_template{};  ///< how questions were put, where they were
 };
 
 /// Reads --data. Throws DataError, with file and line, for lines of more than one kind and for ids that repeat.

@@ -302,8 +302,6 @@ EvaluationResult evaluate_answers(const EvaluateSettings& settings, std::vector<
                      {"samples", settings.samples},
                      {"max_new_tokens", settings.max_new_tokens}};
   if (!settings.stop.empty()) result.settings["stop"] = settings.stop;
-  result.settings["prompt_template"] =
-      settings.prompt.name.empty() ? OutputJson() : OutputJson(settings.prompt.name);
   if (settings.judge.empty()) {
     result.settings["extract"] = settings.extract;
   } else {

@@ -113,6 +113,7 @@ EvaluationData read_evaluation_data(const EvaluateSettings& settings) {
       fail("lines of one kind", "another one than in the first line", "Evaluate each kind by itself");
     }
     kind = example.index();
+    if (std::holds_alternative<tithe::Gsm8kProblem>(example)) data.prompt_template = "gsm8k";
     const std::string id = origin_of(example).id;
     if (!ids.insert(id).second)
       fail("each id once", tithe::in_quotes(id) + " twice", "Rename one of the two");
@@ -125,6 +126,7 @@ EvaluationData read_evaluation_data(const EvaluateSettings& settings) {
     throw tithe::DataError{{evaluate_who, "a line of data at least", "none", {}},
                            {.file = settings.data.string()}};
   }
+  if (!settings.prompt.name.empty()) data.prompt_template = settings.prompt.name;
   if (!data.prompts.empty()) return data;
   data.held_out = read_data({settings.data}, settings.prompt);
   for (auto& one : data.held_out.demonstrations) shorten(one.origin, settings.data);
