@@ -99,6 +99,17 @@ CATCH_TEST_CASE("the adapters of all stages are written as one that fits the wei
   CATCH_CHECK((a - token_logprobs(small_decoder(), packed)).abs().max().item<double>() > 1e-2);
 }
 
+CATCH_TEST_CASE("a stabilised adapter is written with the plain scaling that it comes to", "[adapter]") {
+  const TemporaryFolder folder;
+  Decoder model = small_decoder();
+  model.add_adapter({.rank = 4, .alpha = 3, .use_rslora = true});
+  save_adapter(folder.path(), model);
+  Decoder loaded = small_decoder();
+  load_adapter(loaded, folder.path());
+  CATCH_CHECK_FALSE(loaded.lora()->use_rslora);  // llama.cpp's converter does not read it
+  CATCH_CHECK(loaded.lora()->scaling() == Approx(1.5).epsilon(1e-15));
+}
+
 CATCH_TEST_CASE("an adapted run that is stopped anywhere goes on with the same bits", "[adapter][resume]") {
   const Decoder whole = adapted_decoder();
   const RunReport once = fit<Recipe>(whole, quick_options());

@@ -6,7 +6,6 @@
 #include <ATen/ops/cat.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -164,7 +163,8 @@ inline void load_adapter(Decoder& model, const std::filesystem::path& folder) {
 }
 
 /// The adapter that a model has, with those that were merged before it, as one on the weights as they were loaded: A one
-/// below the other and B side by side, which is their sum, exactly. Gives its settings and its tensors.
+/// below the other and B side by side, which is their sum, exactly. Gives its settings, by the plain scaling alpha / rank, and
+/// its tensors.
 inline std::pair<LoraOptions, NamedTensors> whole_adapter(const Decoder& model) {
   if (!model.adapted()) {
     throw OptionError{{.who = "whole_adapter",
@@ -178,8 +178,9 @@ inline std::pair<LoraOptions, NamedTensors> whole_adapter(const Decoder& model) 
   const auto count = static_cast<double>(parts.size());
   const double scaling = options.scaling();
   options.rank *= static_cast<std::int64_t>(parts.size());
-  options.alpha =
-      options.use_rslora ? scaling * std::sqrt(static_cast<double>(options.rank)) : options.alpha * count;
+  // Always the plain rule, alpha / rank: some readers of these files do not know the other one.
+  options.alpha = options.use_rslora ? scaling * static_cast<double>(options.rank) : options.alpha * count;
+  options.use_rslora = false;
   NamedTensors whole;
   for (std::size_t i = 0; i < parts.front().size(); ++i) {
     std::vector<at::Tensor> pieces;
