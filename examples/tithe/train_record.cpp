@@ -77,7 +77,7 @@ void require_same_run(const TrainSettings& settings, const std::filesystem::path
   std::ifstream file{record_file};
   const std::string text{std::istreambuf_iterator<char>{file}, {}};
   const tithe::Location where{.file = record_file.string()};
-  const auto record = tithe::parse_json<tithe::FileError>(text, where, "tithe train");
+  const auto record = tithe::parse_json<tithe::FileError>(text, where, "tithe train", /*growth=*/32);
   const tithe::Tokens positions{tithe::read_folder_config(settings.model.folder).positions()};
   // Through text, so that both have been through it, and are of one type.
   auto now = tithe::Json::parse(settings_json(settings, positions).dump());

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "counted_allocations.hpp"
 #include "test.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/random.hpp"
@@ -36,8 +37,15 @@ Json defined(const std::string& name) {
   return {};
 }
 std::string refusal(const std::string& content) {
-  return thrown<ModelFileError>([&] { (void)Tokenizer::from_json(content, {.file = "tokenizer.json"}); })
-      .what();
+  std::string text;
+  const std::size_t peak = test::peak_of([&] {
+    text = thrown<ModelFileError>([&] {
+             (void)Tokenizer::from_json(content, {.file = "tokenizer.json"});
+           }).what();
+  });
+  // The content's copy, four times as much, and what regular expressions and errors take.
+  CATCH_CHECK(peak <= 5 * content.size() + (std::size_t{1} << 20));
+  return text;
 }
 
 }  // namespace

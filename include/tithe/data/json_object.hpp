@@ -1,9 +1,11 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -68,15 +70,19 @@ class JsonObject {
     if (!value.is_array()) fail(key, "an array", describe(value));
     return value.get_ref<const Json::array_t&>();
   }
-  /// A field that is an array of objects.
-  [[nodiscard]] std::vector<JsonObject> objects(const std::string& key) const {
-    std::vector<JsonObject> all;
-    for (const Json& item : array(key)) {
-      Location inner = where_;
-      inner.field = path(key) + '[' + std::to_string(all.size()) + ']';
-      all.push_back(JsonObject{item, std::move(inner), who_});
+  /// A field that is an array of objects: a range of JsonObject, each made when it is asked for, since a list of
+  /// them all would take many times the text.
+  [[nodiscard]] auto objects(const std::string& key) const {
+    const Json::array_t& items = array(key);
+    const auto item = [self = *this, key, &items](std::size_t index) {
+      Location inner = self.where_;
+      inner.field = self.path(key) + '[' + std::to_string(index) + ']';
+      return JsonObject{items[index], std::move(inner), self.who_};
+    };
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (!items[i].is_object()) (void)item(i);  // throws
     }
-    return all;
+    return std::views::iota(std::size_t{0}, items.size()) | std::views::transform(item);
   }
   [[nodiscard]] const Json& require_json(const std::string& key) const {
     const auto at = value_->find(key);

@@ -18,7 +18,6 @@
 #include "tithe/core/example.hpp"
 #include "tithe/core/mapped_file.hpp"
 #include "tithe/core/text.hpp"
-#include "tithe/data/json.hpp"
 #include "tithe/model/tokenizer/parts.hpp"
 
 /// Text to token ids and back, by a Hugging Face tokenizer.json.
@@ -56,9 +55,8 @@ class Tokenizer {
   }
   /// The same from a file's content; `where` is what errors call it.
   static Tokenizer from_json(std::string content, const Location& where = {}) {
-    const Json json = parse_json<ModelFileError>(content, where, who);
-    return Tokenizer{
-        std::make_shared<const State>(detail::read_tokenizer({json, where, who}), std::move(content))};
+    detail::TokenizerParts parts = detail::read_tokenizer(content, where, who);
+    return Tokenizer{std::make_shared<const State>(std::move(parts), std::move(content))};
   }
 
   /// Text to ids. A text of less than 2³¹ bytes takes time in proportion to its length times the logarithm of
@@ -117,7 +115,7 @@ class Tokenizer {
 
   /// One more than the largest id: the rows that a model's embeddings must have at least.
   [[nodiscard]] std::int64_t vocab_size() const {
-    return static_cast<std::int64_t>(state_->parts.vocabulary.tokens.size());
+    return static_cast<std::int64_t>(state_->parts.vocabulary.size());
   }
   /// The id of a token by its name in the vocabulary, such as "</s>" or "▁the".
   [[nodiscard]] std::optional<std::int64_t> id_of(std::string_view token) const {
@@ -126,8 +124,7 @@ class Tokenizer {
   }
   /// The name of an id's token; empty if it has none.
   [[nodiscard]] std::string_view token(std::int64_t id) const {
-    return id >= 0 && id < vocab_size() ? state_->parts.vocabulary.tokens[static_cast<std::size_t>(id)]
-                                        : std::string_view{};
+    return id >= 0 ? state_->parts.vocabulary.token(static_cast<std::size_t>(id)) : std::string_view{};
   }
   [[nodiscard]] bool is_special(std::int64_t id) const {
     return id >= 0 && id < vocab_size() &&

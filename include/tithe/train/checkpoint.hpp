@@ -200,7 +200,7 @@ class CheckpointStore {
   }
   static nlohmann::json read_json(const std::filesystem::path& path) {
     return parse_json<CheckpointError>(bytes_of(path), Location{.file = path.string()},
-                                       "CheckpointStore::load");
+                                       "CheckpointStore::load", /*growth=*/32);
   }
 
   std::filesystem::path folder_;

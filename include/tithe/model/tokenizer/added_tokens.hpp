@@ -5,12 +5,15 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "tithe/core/text.hpp"
-#include "tithe/model/tokenizer/flat_table.hpp"
 #include "tithe/model/tokenizer/regex.hpp"
 
 namespace tithe::detail {
@@ -37,25 +40,29 @@ constexpr bool is_white_space(char32_t code) {
          code == 0x205F || code == 0x3000;
 }
 
-/// Finds added tokens in a text: leftmost first, and of several at one place the longest. A tree of bytes, so
-/// that a text takes time in proportion to its length times the longest token's, whatever it is.
+/// Finds added tokens in a text: leftmost first, and of several at one place the longest. A sorted list that is narrowed
+/// byte by byte, so that a text takes time in proportion to its length times the longest token's, whatever it is.
 class AddedTokens {
  public:
-  void add(std::string_view content, const AddedToken& token) {
-    if (token.is_whole_word && !word_) word_.emplace(word_character);
-    std::uint32_t node = 0;
-    starts_[static_cast<std::uint8_t>(content.front())] = true;
-    for (const char c : content) {
-      std::uint32_t child = children_.find(edge(node, c));
-      if (child == FlatTable::absent) {
-        child = static_cast<std::uint32_t>(token_at_.size());
-        children_.insert_or_assign(edge(node, c), child);
-        token_at_.push_back(none);
+  AddedTokens() = default;
+  /// Of tokens with the same content the last one counts.
+  explicit AddedTokens(std::vector<std::pair<std::string, AddedToken>> tokens) {
+    std::vector<std::size_t> order(tokens.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
+      return std::tie(tokens[a].first, a) < std::tie(tokens[b].first, b);
+    });
+    for (const std::size_t at : order) {
+      auto& [content, token] = tokens[at];
+      if (token.is_whole_word && !word_) word_.emplace(word_character);
+      starts_[static_cast<std::uint8_t>(content.front())] = true;
+      if (!contents_.empty() && contents_.back() == content) {
+        tokens_.back() = token;
+        continue;
       }
-      node = child;
+      contents_.push_back(std::move(content));
+      tokens_.push_back(token);
     }
-    token_at_[node] = tokens_.size();
-    tokens_.push_back(token);
   }
 
   /// Cuts a text of valid UTF-8 up. Unless `special`, special tokens are text like any other.
@@ -108,18 +115,21 @@ class AddedTokens {
     return end < text.size() && is_word(text.substr(end, next_utf8(text.substr(end)).length));
   }
 
-  static std::uint64_t edge(std::uint32_t node, char c) {
-    return std::uint64_t{node} << 8 | static_cast<std::uint8_t>(c);
-  }
-
   [[nodiscard]] Match longest(std::string_view text) const {
     Match match;
     if (!starts_[static_cast<std::uint8_t>(text.front())]) return match;
-    std::uint32_t node = 0;
+    // Those that begin as the text does stand side by side, the one that ends here in front.
+    auto begin = contents_.begin();
+    auto end = contents_.end();
     for (std::size_t i = 0; i < text.size(); ++i) {
-      node = children_.find(edge(node, text[i]));
-      if (node == FlatTable::absent) break;
-      if (token_at_[node] != none) match = {i + 1, token_at_[node]};
+      const auto byte = [i](const std::string& content) {
+        return i < content.size() ? static_cast<std::uint8_t>(content[i]) : -1;
+      };
+      const auto same = std::ranges::equal_range(begin, end, static_cast<std::uint8_t>(text[i]), {}, byte);
+      begin = same.begin();
+      end = same.end();
+      if (begin == end) break;
+      if (begin->size() == i + 1) match = {i + 1, static_cast<std::size_t>(begin - contents_.begin())};
     }
     return match;
   }
@@ -147,11 +157,10 @@ class AddedTokens {
     return begin;
   }
 
-  std::vector<AddedToken> tokens_{};
-  FlatTable children_{};
-  std::vector<std::size_t> token_at_{none};  // by node: an index into tokens_
-  std::optional<Regex> word_{};              // only where some token must be a whole word
-  std::array<bool, 256> starts_{};           // whether any token starts with a byte
+  std::vector<std::string> contents_{};  // in order
+  std::vector<AddedToken> tokens_{};     // of the contents
+  std::optional<Regex> word_{};          // only where some token must be a whole word
+  std::array<bool, 256> starts_{};       // whether any token starts with a byte
 };
 
 }  // namespace tithe::detail

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tithe/core/example.hpp"
@@ -33,23 +34,25 @@ class Bpe {
   };
 
   /// The vocabulary is not kept, but must be handed to `encode` again.
-  Bpe(const Vocabulary& vocabulary, const std::vector<MergeTable::Merge>& merges, Options options)
-      : options_{options}, merges_{merges} {
-    for (const auto& [token, id] : vocabulary.ids) {
+  Bpe(const Vocabulary& vocabulary, std::vector<MergeTable::Merge> merges, Options options)
+      : options_{options}, merges_{std::move(merges)} {
+    for (std::uint32_t id = 0; id < vocabulary.size(); ++id) {
+      const std::string_view token = vocabulary.token(id);
+      if (token.empty()) continue;
       const Utf8Piece piece = next_utf8(token);
       if (piece.valid && piece.length == token.size()) characters_.insert_or_assign(piece.code, id);
     }
-    std::vector<std::uint8_t> fallback(vocabulary.tokens.size());
+    std::vector<std::uint8_t> fallback(vocabulary.size());
     if (options_.unknown) fallback[*options_.unknown] = 1;
     if (options_.bytes) {
       for (const std::uint32_t id : *options_.bytes) fallback[id] = 1;
     }
-    for (const MergeTable::Merge& merge : merges) {
-      const std::string_view left = vocabulary.tokens[merge.left];
+    for (const MergeTable::Merge& merge : merges_.merges()) {
+      const std::string_view left = vocabulary.token(merge.left);
       std::size_t last = left.size() - 1;
       while (last > 0 && (static_cast<std::uint8_t>(left[last]) & 0xC0) == 0x80) --last;
       joints_.insert_or_assign(
-          joint(next_utf8(left.substr(last)).code, next_utf8(vocabulary.tokens[merge.right]).code), 1);
+          joint(next_utf8(left.substr(last)).code, next_utf8(vocabulary.token(merge.right)).code), 1);
       joints_are_known_ = joints_are_known_ && fallback[merge.left] == 0 && fallback[merge.right] == 0 &&
                           fallback[merge.result] == 0;
     }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tithe/core/example.hpp"
@@ -70,19 +71,18 @@ class ByteLevelBpe {
   };
 
   /// The vocabulary is not kept, but must be handed to `encode` again.
-  ByteLevelBpe(const Vocabulary& vocabulary, const std::vector<MergeTable::Merge>& merges,
-               const Options& options)
+  ByteLevelBpe(const Vocabulary& vocabulary, std::vector<MergeTable::Merge> merges, const Options& options)
       : bytes_{options.bytes},
         ignore_merges_{options.ignore_merges},
-        merges_{merges},
-        wholes_{vocabulary.ids.size()} {
-    for (const MergeTable::Merge& merge : merges) {
+        merges_{std::move(merges)},
+        wholes_{vocabulary.count()} {
+    for (const MergeTable::Merge& merge : merges_.merges()) {
       makes_special_ = makes_special_ || vocabulary.special[merge.result] != 0;
     }
     MergeMemory memory;
-    for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    for (std::size_t id = 0; id < vocabulary.size(); ++id) {
       if (vocabulary.in_model[id] == 0) continue;
-      const auto bytes = bytes_of_name(vocabulary.tokens[id]);
+      const auto bytes = bytes_of_name(vocabulary.token(id));
       if (bytes && (ignore_merges_ || merges_into(*bytes, id, memory))) {
         wholes_.add(*bytes, static_cast<std::uint32_t>(id));
       }

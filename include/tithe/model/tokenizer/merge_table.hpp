@@ -26,20 +26,25 @@ class MergeTable {
     std::uint32_t result;
   };
 
-  explicit MergeTable(std::vector<Merge> merges) : merges_{std::move(merges)}, ranks_{merges_.size()} {
-    FlatTable made_at{merges_.size()};  // by id: the last rank that makes it
+  explicit MergeTable(std::vector<Merge> merges)
+      : merges_{std::move(merges)}, ranks_{std::min(merges_.size(), ids_of(merges_))} {
+    std::vector<std::uint32_t> made_at(ids_of(merges_),
+                                       FlatTable::absent);  // by id: the last rank that makes it
     for (std::uint32_t rank = 0; rank < merges_.size(); ++rank) {
       // A pair that stands twice has the later rank, as in the tokenizers library.
       ranks_.insert_or_assign(key(merges_[rank].left, merges_[rank].right), rank);
-      made_at.insert_or_assign(merges_[rank].result, rank);
+      made_at[merges_[rank].result] = rank;
     }
     for (std::uint32_t rank = 0; rank < merges_.size(); ++rank) {
       for (const std::uint32_t part : {merges_[rank].left, merges_[rank].right}) {
-        const std::uint32_t made = made_at.find(part);
+        const std::uint32_t made = made_at[part];
         rises_ = rises_ && (made == FlatTable::absent || made < rank);
       }
     }
   }
+
+  /// By rank.
+  [[nodiscard]] const std::vector<Merge>& merges() const { return merges_; }
 
   /// Appends what becomes of a piece of less than 2³¹ symbols, `symbol(i)` each, in O(n log n). `is_allowed` says of
   /// an id whether it may be made.
@@ -63,6 +68,14 @@ class MergeTable {
   static constexpr std::size_t few = 64;
   static constexpr std::size_t window = 4096;
 
+  /// One more than the largest id that merges name. There are about as many merges as ids, but nobody said that.
+  static std::size_t ids_of(const std::vector<Merge>& merges) {
+    std::size_t ids = 0;
+    for (const Merge& merge : merges) {
+      ids = std::max(ids, std::size_t{std::max({merge.left, merge.right, merge.result})} + 1);
+    }
+    return ids;
+  }
   static std::uint64_t key(std::uint32_t left, std::uint32_t right) {
     return std::uint64_t{left} << 32 | right;
   }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -34,12 +35,20 @@ struct TokenizerParts {
   std::vector<DecoderStep> decoder;
 };
 
+/// What the post-processor puts before a text, and after it.
+struct Surroundings {
+  TokenIds before;
+  TokenIds after;
+};
+
 /// Reads what the post-processor puts around a single text; what it does with pairs of texts does not concern
 /// us.
-inline void read_post_processor(const TokenizerFile& step, TokenizerParts& parts) {
+inline void read_post_processor(const TokenizerFile& step, const Vocabulary& vocabulary,
+                                Surroundings& around) {
   const auto type = step.require<std::string>("type");
   if (type == "Sequence") {
-    for (const TokenizerFile& inner : step.objects("processors")) read_post_processor(inner, parts);
+    for (const TokenizerFile& inner : step.objects("processors"))
+      read_post_processor(inner, vocabulary, around);
     return;
   }
   if (type == "ByteLevel") return;  // changes offsets, which we do not give, and no ids
@@ -57,7 +66,7 @@ inline void read_post_processor(const TokenizerFile& step, TokenizerParts& parts
     }
     const TokenizerFile entry = table.object(piece.object("SpecialToken").require<std::string>("id"));
     for (const std::int64_t id : entry.require<TokenIds>("ids")) {
-      if (id < 0 || static_cast<std::size_t>(id) >= parts.vocabulary.tokens.size()) {
+      if (id < 0 || static_cast<std::size_t>(id) >= vocabulary.size()) {
         entry.fail("ids", "ids of the vocabulary", std::to_string(id));
       }
       (seen_text ? after : before).push_back(id);
@@ -68,61 +77,74 @@ inline void read_post_processor(const TokenizerFile& step, TokenizerParts& parts
   }
   if (!seen_text) step.fail("single", "the text itself, as a Sequence", "none");
   // Of several templates the first is applied first, so that the later ones stand outside it.
-  parts.before.insert(parts.before.begin(), before.begin(), before.end());
-  parts.after.insert(parts.after.end(), after.begin(), after.end());
+  around.before.insert(around.before.begin(), before.begin(), before.end());
+  around.after.insert(around.after.end(), after.begin(), after.end());
 }
 
 /// Reads a whole tokenizer.json. `truncation` and `padding` are settings of a batch, which transformers
 /// overrides too, and are not looked at.
-inline TokenizerParts read_tokenizer(const TokenizerFile& file) {
+inline TokenizerParts read_tokenizer(std::string_view text, const Location& where, const std::string& who) {
+  TokenizerText content{text, where, who};
+  const TokenizerFile file{content.document(), where, who};
   refuse_others(file, {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                        "post_processor", "decoder", "model"});
   PreTokenizer pre_tokenizer;
   const bool is_byte_level =
       file.has("pre_tokenizer") && read_pre_tokenizer(file.object("pre_tokenizer"), pre_tokenizer);
   const TokenizerFile model = file.object("model");
-  Vocabulary vocabulary = read_vocabulary(file, model);
-  using Model = std::variant<Bpe, ByteLevelBpe>;
-  Model bpe =
-      is_byte_level ? Model{read_byte_level_bpe(model, vocabulary)} : Model{read_bpe(model, vocabulary)};
-  TokenizerParts parts{.vocabulary = std::move(vocabulary),
-                       .added = {},
-                       .added_normalized = {},
-                       .normalizer = {},
-                       .pre_tokenizer = std::move(pre_tokenizer),
-                       .model = std::move(bpe),
-                       .before = {},
-                       .after = {},
-                       .decoder = {}};
+  Vocabulary vocabulary = read_vocabulary(content, file, model);
+  Normalizer normalizer;
+  double normalizer_growth = 1;
+  if (file.has("normalizer")) read_normalizer(file.object("normalizer"), normalizer, normalizer_growth);
+  Surroundings around;
+  if (file.has("post_processor")) read_post_processor(file.object("post_processor"), vocabulary, around);
+  std::vector<DecoderStep> decoder;
   double growth = 1;
-  if (file.has("normalizer")) read_normalizer(file.object("normalizer"), parts.normalizer, growth);
-  if (file.has("post_processor")) read_post_processor(file.object("post_processor"), parts);
-  growth = 1;
-  read_decoder(file.object("decoder"), parts.decoder, growth);
+  read_decoder(file.object("decoder"), decoder, growth);
   const auto joins_bytes = [](const DecoderStep& step) { return std::holds_alternative<JoinBytes>(step); };
-  if (is_byte_level != std::any_of(parts.decoder.begin(), parts.decoder.end(), joins_bytes)) {
+  if (is_byte_level != std::any_of(decoder.begin(), decoder.end(), joins_bytes)) {
     file.fail("decoder", "ByteLevel in both the pre-tokenizer and the decoder, or in neither",
               "it in one of them");
   }
 
+  std::vector<std::pair<std::string, AddedToken>> added;
+  std::vector<std::pair<std::string, AddedToken>> added_normalized;
+  double normalized_size = 0;  // at most
   for (const TokenizerFile& entry : file.objects("added_tokens")) {
-    const auto content = entry.require<std::string>("content");
+    auto name = entry.require<std::string>("content");
     const bool is_special = entry.get_or("special", false);
-    const AddedToken token{.id = *parts.vocabulary.find(content),
+    const AddedToken token{.id = *vocabulary.find(name),
                            .is_special = is_special,
                            .is_whole_word = entry.get_or("single_word", false),
                            .strips_left = entry.get_or("lstrip", false),
                            .strips_right = entry.get_or("rstrip", false)};
     if (entry.get_or("normalized", !is_special)) {
-      const std::string normal = normalize(parts.normalizer, content);
+      normalized_size += static_cast<double>(name.size()) * normalizer_growth;
+      if (normalized_size > static_cast<double>(text.size()) + 65'536) {
+        entry.fail("content", "added tokens that the normalizer makes no longer than the file", "longer ones",
+                   "Set \"normalized\" to false");
+      }
+      std::string normal = normalize(normalizer, name);
       if (normal.empty())
-        entry.fail("content", "a token that the normalizer leaves something of", in_quotes(content));
-      parts.added_normalized.add(normal, token);
+        entry.fail("content", "a token that the normalizer leaves something of", in_quotes(name));
+      added_normalized.emplace_back(std::move(normal), token);
     } else {
-      parts.added.add(content, token);
+      added.emplace_back(std::move(name), token);
     }
   }
-  return parts;
+  // Last, since its tables take more than all else, which a file that is refused need not have.
+  using Model = std::variant<Bpe, ByteLevelBpe>;
+  Model bpe = is_byte_level ? Model{read_byte_level_bpe(content, model, vocabulary)}
+                            : Model{read_bpe(content, model, vocabulary)};
+  return {.vocabulary = std::move(vocabulary),
+          .added = AddedTokens{std::move(added)},
+          .added_normalized = AddedTokens{std::move(added_normalized)},
+          .normalizer = std::move(normalizer),
+          .pre_tokenizer = std::move(pre_tokenizer),
+          .model = std::move(bpe),
+          .before = std::move(around.before),
+          .after = std::move(around.after),
+          .decoder = std::move(decoder)};
 }
 
 }  // namespace tithe::detail

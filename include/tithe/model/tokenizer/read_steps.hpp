@@ -18,6 +18,13 @@
 /// Reading the steps around the model: what is done to a text before it, and to tokens after it.
 namespace tithe::detail {
 
+/// A step may take more memory than its text.
+template <class Steps>
+void check_count(const TokenizerFile& step, const Steps& steps) {
+  constexpr std::size_t limit = 256;
+  if (steps.size() > limit) step.fail_here("at most 256 steps", "more");
+}
+
 /// Steps multiply: sixty that double a text would make a letter fill all memory.
 inline void check_growth(const TokenizerFile& step, double factor, double& growth) {
   constexpr double limit = 1024;
@@ -57,6 +64,7 @@ inline void read_normalizer(const TokenizerFile& step, Normalizer& steps, double
   } else {
     refuse_type(step, "a normalizer among Sequence, NFC, Prepend and Replace");
   }
+  check_count(step, steps);
 }
 
 inline void read_decoder(const TokenizerFile& step, std::vector<DecoderStep>& steps, double& growth) {
@@ -86,6 +94,7 @@ inline void read_decoder(const TokenizerFile& step, std::vector<DecoderStep>& st
   } else {
     refuse_type(step, "a decoder among Sequence, ByteLevel, Replace, ByteFallback, Fuse and Strip");
   }
+  check_count(step, steps);
 }
 
 /// A pattern that matches a text itself.
