@@ -131,6 +131,7 @@ class JsonInput {
   /// ends, and whether it is a string.
   template <class Found>
   void for_long_tokens(std::size_t most, const Found& found) const {
+    if (text_.size() <= most) return;
     bool in_string = false;
     std::size_t start = 0;  // of the token, or of nothing in particular
     const auto finish = [&](std::size_t end) {
