@@ -27,8 +27,11 @@ CASES = [
 
 
 def digest(template):
-    """Of the text with one kind of line end, none at its end, and without the default system message."""
-    text = template.replace("\r\n", "\n").rstrip(" \t\n")
+    """Of the text with one kind of line end, without those that Jinja takes off its end (the last newline, and one behind a
+    block), and without the default system message."""
+    text = template.replace("\r\n", "\n").removesuffix("\n")
+    if text.endswith("%}\n"):
+        text = text.removesuffix("\n")
     default = re.search(r"'<\|im_start\|>system\\n([^'\"{}\\]+)<\|im_end\|>\\n'", text)
     if default:
         text = text.replace(default[1], "")

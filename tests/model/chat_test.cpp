@@ -120,15 +120,24 @@ CATCH_TEST_CASE("digests of published templates are those of the script", "[mode
   CATCH_CHECK(digests.at("qwen3_instruct_2507") == detail::qwen3_2507_digest);
   CATCH_CHECK(digests.at("llama3_1") == detail::llama3_1_digest);
 
-  // Line ends, the end of the file and the system's message of a model make no difference; all else does.
+  // The kind of line ends, the file's last one and the system's message of a model make no difference; all else does.
   const std::string text =
       "{{- 'x' }}\n{{- '<|im_start|>system\\nBe kind.<|im_end|>\\n' }}\n{{- 'Be kind.' }}";
   const std::string crlf =
-      "{{- 'x' }}\r\n{{- '<|im_start|>system\\nBe brave.<|im_end|>\\n' }}\r\n{{- 'Be brave.' }}\r\n\n";
+      "{{- 'x' }}\r\n{{- '<|im_start|>system\\nBe brave.<|im_end|>\\n' }}\r\n{{- 'Be brave.' }}\r\n";
   CATCH_CHECK(detail::published(text).digest == detail::published(crlf).digest);
   CATCH_CHECK(detail::published(text).default_system == "Be kind.");
   CATCH_CHECK(detail::published(crlf).default_system == "Be brave.");
-  CATCH_CHECK(detail::published(text + "x").digest != detail::published(text).digest);
+  // Jinja takes one newline off a file's end, and one behind a block; what more there is, it writes.
+  for (const char* more : {"x", " ", "\t", "\n\n", " \n", "\n ", "\r\n\r\n"}) {
+    CATCH_INFO(Json(more).dump());
+    CATCH_CHECK(detail::published(text + more).digest != detail::published(text).digest);
+  }
+  const std::string block = text + "{%- endif %}";
+  for (const char* more : {"\n", "\n\n", "\r\n\r\n"})
+    CATCH_CHECK(detail::published(block + more).digest == detail::published(block).digest);
+  for (const char* more : {" ", "\n\n\n", "\n \n", " \n\n"})
+    CATCH_CHECK(detail::published(block + more).digest != detail::published(block).digest);
   CATCH_CHECK_FALSE(detail::published("{{ '<|im_start|>system\\n' }}{{ 'x<|im_end|>\\n' }}").default_system);
 }
 
@@ -287,7 +296,6 @@ CATCH_TEST_CASE("templates are recognised however they are spelt", "[model][chat
   }
   for (const std::string& text :
        {"{{ bos_token }}" + for_all + llama_turn + llama_end,
-        "{{ '<|begin_of_text|>' }}" + for_all + llama_turn + llama_end,
         "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = " +
             llama_turn.substr(3, llama_turn.size() - 6) +
             " %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}" +
@@ -300,7 +308,14 @@ CATCH_TEST_CASE("templates are recognised however they are spelt", "[model][chat
     CATCH_CHECK(contains(other.what(),
                          "a.json: chat_template: The chat template's reader needs <|begin_of_text|> as "
                          "bos_token of Llama 3's template, but found \"<s>\""));
+    // With none, transformers writes no beginning, or fails.
+    const auto none = thrown<ModelFileError>([&] { (void)recognize_chat_template({text, "a.json", ""}); });
+    CATCH_CHECK(contains(none.what(), "bos_token of Llama 3's template, but found none, with which "));
   }
+  // Who spells it out needs none.
+  const std::string spelt = "{{ '<|begin_of_text|>' }}" + for_all + llama_turn + llama_end;
+  for (const std::optional<std::string>& bos : {std::optional<std::string>{}, {""}, {"<s>"}})
+    CATCH_CHECK(recognize_chat_template({spelt, "", bos}).name == "Llama 3");
 }
 
 CATCH_TEST_CASE("a template that is none of ours is refused, with the way to a format of one's own",
@@ -376,6 +391,14 @@ CATCH_TEST_CASE("a template is found where transformers of any age writes it", "
   CATCH_CHECK(find_chat_template(folder.path()).value().text == "three");
   CATCH_CHECK(find_chat_template(folder.path()).value().bos_token == "<b>");
   CATCH_CHECK(contains(find_chat_template(folder.path()).value().file, "chat_template.jinja"));
+  // A configuration that names no beginning of sequence is not a folder that says nothing of it.
+  for (const char* none : {"{}", R"({"bos_token": null})", R"({"bos_token": {"content": null}})"}) {
+    write("tokenizer_config.json", none);
+    CATCH_CHECK(find_chat_template(folder.path()).value().bos_token == "");
+  }
+  std::filesystem::remove(folder.path() / "tokenizer_config.json");
+  CATCH_CHECK(find_chat_template(folder.path()).value().text == "three");
+  CATCH_CHECK_FALSE(find_chat_template(folder.path()).value().bos_token);
 
   write("tokenizer_config.json", R"({"chat_template": 3})");
   CATCH_CHECK(contains(
@@ -386,6 +409,26 @@ CATCH_TEST_CASE("a template is found where transformers of any age writes it", "
   CATCH_CHECK(contains(refused(), "each key once"));
   write("tokenizer_config.json", "[]");
   CATCH_CHECK(contains(refused(), "a JSON object, but found an array"));
+}
+
+CATCH_TEST_CASE("a template that cannot be read is not taken for none", "[model][chat]") {
+  for (const char* name : {"tokenizer_config.json", "chat_template.jinja"}) {
+    const TemporaryFolder folder;  // a hub's cache, and a download that broke off
+    std::filesystem::create_symlink("../blobs/of-" + std::string{name}, folder.path() / name);
+    const auto error = thrown<ModelFileError>([&] { (void)find_chat_template(folder.path()); });
+    CATCH_CHECK(contains(error.what(), std::string{name} + ": The chat template's reader needs a file that "
+                                                           "can be read, but found No such file"));
+    (void)folder.file("blob", "{}");
+    std::filesystem::remove(folder.path() / name);
+    std::filesystem::create_symlink("blob", folder.path() / name);
+    CATCH_CHECK_NOTHROW(find_chat_template(folder.path()));
+  }
+  const TemporaryFolder folder;  // that cannot be asked, whoever asks: a link to itself
+  std::filesystem::create_symlink("loop", folder.path() / "loop");
+  const auto error = thrown<ModelFileError>([&] { (void)find_chat_template(folder.path() / "loop"); });
+  CATCH_CHECK(
+      contains(error.what(), "The chat template's reader needs a folder that can be read, but found "));
+  CATCH_CHECK_FALSE(find_chat_template(folder.path() / "none"));
 }
 
 CATCH_TEST_CASE("ids of chats are those of transformers", "[model][chat][third-party]") {

@@ -12,7 +12,10 @@
 #include <functional>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
 
 #include "random_model.hpp"
 #include "test.hpp"
@@ -165,6 +168,79 @@ CATCH_TEST_CASE("weights that are not finite are refused", "[model]") {
                          "\"model.layers.1.mlp.down_proj.weight\": SafetensorsFile needs finite values, but "
                          "found NaN or infinity as element 37"));
   }
+}
+
+CATCH_TEST_CASE("weights that are not finite in the model's dtype are refused", "[model]") {
+  const char* const name = "model.layers.1.mlp.down_proj.weight";
+  const auto loading = [&](at::ScalarType stored, double value, std::optional<at::ScalarType> dtype) {
+    const TemporaryFolder folder;
+    const Decoder model = random_decoder(config_of(true), 1, at::kFloat);
+    write_config(folder.path / "config.json", model.config());
+    NamedTensors tensors = model.weights();
+    at::Tensor& weight = named(tensors, name).tensor;
+    weight = weight.to(stored, false, true);
+    weight.view({-1})[37].fill_(value);
+    write_safetensors(folder.path / "model.safetensors", tensors);
+    const SafetensorsFile file = SafetensorsFile::open(folder.path / "model.safetensors");
+    const std::size_t at = file.info(name).begin + 37 * format_of(file.info(name).type).size;
+    try {
+      load_decoder(folder.path, {.dtype = dtype});
+    } catch (const ModelFileError& error) {
+      CATCH_CHECK(
+          contains(error.what(), "model.safetensors: \"" + std::string{name} + "\": load_weights needs "));
+      CATCH_CHECK(contains(error.what(), " as element 37, at byte " + std::to_string(at) + '.'));
+      return std::string{error.what()};
+    }
+    return std::string{"accepted"};
+  };
+  CATCH_CHECK(
+      contains(loading(at::kDouble, 1e300, at::kFloat), "numbers that float32 has, but found 1e+300"));
+  // The file's own dtype is that of its embeddings.
+  CATCH_CHECK(contains(loading(at::kDouble, -1e300, std::nullopt), "float32 has, but found -1e+300"));
+  CATCH_CHECK(contains(loading(at::kFloat, 1e6, at::kHalf), "numbers that float16 has, but found 1e+06"));
+  CATCH_CHECK(contains(loading(at::kBFloat16, -1e6, at::kHalf), "float16 has, but found -999424"));
+  CATCH_CHECK(contains(loading(at::kFloat, 3.4e38, at::kBFloat16), "bfloat16 has, but found 3.4e+38"));
+  CATCH_CHECK(loading(at::kDouble, 1e300, at::kDouble) == "accepted");
+  CATCH_CHECK(loading(at::kDouble, 1e38, at::kFloat) == "accepted");
+  CATCH_CHECK(loading(at::kFloat, 1e6, at::kBFloat16) == "accepted");
+  CATCH_CHECK(loading(at::kFloat, -65504, at::kHalf) == "accepted");
+}
+
+CATCH_TEST_CASE("a model that the wished dtype lacks numbers for leaves an older save alone", "[model]") {
+  const TemporaryFolder folder;
+  const Decoder old = random_decoder(config_of(true), 1, at::kFloat);
+  save_decoder(folder.path, old, {.dtype = at::kHalf});
+  const std::string config = content(folder.path / "config.json");
+  const std::string weights = content(folder.path / "model.safetensors");
+  const Decoder model = random_decoder(config_of(false), 2, at::kFloat);
+  {
+    const at::NoGradGuard no_grad;
+    model.weights().back().tensor[1][2] = 1e6;
+  }
+  const auto saving = [&] { save_decoder(folder.path, model, {.dtype = at::kHalf}); };
+  CATCH_CHECK(
+      contains(thrown<OptionError>(saving).what(),
+               "needs numbers that float16 has, but found 1e+06 as element 18 of \"lm_head.weight\""));
+  CATCH_CHECK(content(folder.path / "config.json") == config);
+  CATCH_CHECK(content(folder.path / "model.safetensors") == weights);
+  save_decoder(folder.path, model, {.dtype = at::kBFloat16});
+  CATCH_CHECK_FALSE(load_decoder(folder.path, {.dtype = at::kBFloat16}).config().tie_word_embeddings);
+}
+
+CATCH_TEST_CASE("companions that cannot be read are not left behind", "[model]") {
+  const TemporaryFolder folder;
+  CATCH_CHECK(detail::read_companions(folder.path).empty());
+  write_durably(folder.path / "merges.txt", "x");
+  CATCH_CHECK(detail::read_companions(folder.path) ==
+              std::map<std::string, std::string>{{"merges.txt", "x"}});
+  std::filesystem::create_symlink("../blobs/1", folder.path / "vocab.json");  // of a download that broke off
+  const auto reading = [&] { (void)detail::read_companions(folder.path); };
+  CATCH_CHECK(contains(thrown<ModelFileError>(reading).what(),
+                       "vocab.json: load_pretrained needs a file that can be read, but found No such file"));
+  std::filesystem::create_symlink("loop", folder.path / "loop");
+  CATCH_CHECK(
+      contains(thrown<ModelFileError>([&] { (void)detail::read_companions(folder.path / "loop"); }).what(),
+               "tokenizer_config.json: load_pretrained needs a folder that can be read, but found "));
 }
 
 CATCH_TEST_CASE("a tied head may stand in the file, and unties the model if it is not the embeddings",

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -197,6 +198,52 @@ CATCH_TEST_CASE("weights are split where they are too large for a file", "[model
   const WeightFiles files = WeightFiles::open(path);
   CATCH_CHECK(files.holding("i").tensor("i").scalar_type() == at::kLong);
   CATCH_CHECK(files.holding("x").tensor("x").scalar_type() == at::kHalf);
+}
+
+CATCH_TEST_CASE("a number that the wished dtype lacks is found before anything is written",
+                "[model][weights]") {
+  const TemporaryFolder folder;
+  const at::Tensor fits = at::full({10}, 65504.0, at::kFloat);  // the largest float16
+  at::Tensor large = fits.clone();
+  NamedTensors tensors{{"a", fits}, {"b", large}};
+  const auto refused = [&](const WeightOptions& options) {
+    return std::string{thrown<OptionError>([&] { write_weights(folder.path(), tensors, options); }).what()};
+  };
+  for (const std::size_t most : {std::size_t{20}, std::size_t{1000}}) {  // two files, and one
+    large[7] = 65504;
+    write_weights(folder.path(), tensors, {.dtype = at::kHalf, .max_file_bytes = most});
+    const std::vector<std::string> files = files_of(folder.path());
+    large[7] = -1e6;
+    for (const std::size_t other : {std::size_t{20}, std::size_t{1000}}) {
+      CATCH_CHECK(contains(refused({.dtype = at::kHalf, .max_file_bytes = other}),
+                           "dtype: write_safetensors needs numbers that float16 has, but found -1e+06 as "
+                           "element 7 of \"b\"."));
+      CATCH_CHECK(files_of(folder.path()) == files);  // as it was
+      const WeightFiles kept = WeightFiles::open(folder.path());
+      CATCH_CHECK(at::equal(kept.holding("b").tensor("b").to(at::kFloat), fits));
+    }
+  }
+  CATCH_CHECK_NOTHROW(write_weights(folder.path(), tensors, {.dtype = at::kBFloat16}));
+  CATCH_CHECK_NOTHROW(write_weights(folder.path(), tensors));
+  // What rounds up to infinity, and what is as large in double.
+  large[7] = 65519.9;
+  CATCH_CHECK_NOTHROW(write_weights(folder.path(), tensors, {.dtype = at::kHalf}));
+  large[7] = 65520;
+  CATCH_CHECK(contains(refused({.dtype = at::kHalf}), "found 65520 as element 7"));
+  large[7] = 3.4e38;
+  CATCH_CHECK(
+      contains(refused({.dtype = at::kBFloat16}), "that bfloat16 has, but found 3.4e+38 as element 7"));
+  tensors[1].tensor = at::ones({10}, at::kBFloat16);
+  tensors[1].tensor[7] = 0x1p127;
+  CATCH_CHECK(contains(refused({.dtype = at::kHalf}), "1.70141e+38 as element 7"));
+  tensors[1].tensor = at::full({2, 3}, -1e300, at::kDouble).t();
+  CATCH_CHECK(contains(refused({.dtype = at::kFloat}), "that float32 has, but found -1e+300 as element 0"));
+  // NaN hides nothing, and is not made by the dtype.
+  large[2] = std::numeric_limits<float>::quiet_NaN();
+  tensors[1].tensor = large;
+  CATCH_CHECK(contains(refused({.dtype = at::kHalf}), "as element 7"));
+  large[7] = std::numeric_limits<float>::infinity();
+  CATCH_CHECK_NOTHROW(write_weights(folder.path(), tensors, {.dtype = at::kHalf}));
 }
 
 CATCH_TEST_CASE("a model is read without a second copy of it in memory", "[model][weights]") {

@@ -1,16 +1,20 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "tithe/model/weight_index.hpp"
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
+#include "counted_allocations.hpp"
 #include "test.hpp"
 #include "tithe/core/error.hpp"
+#include "tithe/model/findings.hpp"
 
 namespace {
 
 using namespace tithe;
 using test::contains;
+using test::peak_of;
 using test::thrown;
 
 WeightIndex parsed(const std::string& text) { return parse_weight_index(text, {.file = "x.index.json"}); }
@@ -18,6 +22,25 @@ WeightIndex parsed(const std::string& text) { return parse_weight_index(text, {.
 std::string in_file(const std::string& name) { return R"({"weight_map":{"a":")" + name + "\"}}"; }
 
 }  // namespace
+
+CATCH_TEST_CASE("of a million findings twenty are kept", "[model][weights]") {
+  detail::Findings findings;
+  CATCH_CHECK(findings.empty());
+  findings.add("a");
+  findings.add("b");
+  CATCH_CHECK_FALSE(findings.empty());
+  CATCH_CHECK(findings.text() == "a; b");
+  for (int i = 2; i < 20; ++i) findings.add("c");
+  CATCH_CHECK(findings.text().ends_with("; c"));
+  const std::string finding(1000, 'd');
+  const std::size_t more = peak_of([&] {
+    for (int i = 20; i < 1'000'000; ++i) findings.add(finding);
+  });
+  CATCH_CHECK(findings.text().ends_with("; c; and 999980 more"));
+  CATCH_CHECK(more < 10'000);
+  detail::Findings first;  // the control
+  CATCH_CHECK(peak_of([&] { first.add(std::string(20'000, 'd')); }) > 20'000);
+}
 
 CATCH_TEST_CASE("an index of weights is read, sorted", "[model][weights]") {
   const WeightIndex index = parsed(R"({

@@ -109,6 +109,17 @@ class MappedFile {
   std::size_t size_;
 };
 
+/// Whether a folder has something of this name, be it a link to nothing, as a download that broke off leaves: to read it is
+/// then an error that names it. Throws Failure where the folder cannot be asked.
+template <class Failure = FileError>
+bool is_there(const std::filesystem::path& path, const std::string& who) {
+  std::error_code error;
+  const std::filesystem::file_type found = std::filesystem::symlink_status(path, error).type();
+  if (found == std::filesystem::file_type::not_found) return false;
+  if (error) throw Failure{{who, "a folder that can be read", error.message(), {}}, {.file = path.string()}};
+  return true;
+}
+
 /// A whole file as a string. Throws Failure for one that cannot be read or is longer than `limit` bytes.
 template <class Failure = FileError>
 std::string read_file(const std::filesystem::path& path, const std::string& who,

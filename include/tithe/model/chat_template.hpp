@@ -32,7 +32,8 @@ struct ChatTemplate {
   std::string text{};
   /// The file that it was read from.
   std::string file{};
-  /// The beginning of sequence that the template is given, where the folder names one.
+  /// The beginning of sequence that the template is given: empty where tokenizer_config.json names none, and nothing where
+  /// there is no such file to ask.
   std::optional<std::string> bos_token{};
 };
 
@@ -62,13 +63,15 @@ struct PublishedTemplate {
   std::string digest;
   std::optional<std::string> default_system{};
 };
-/// The digest leaves out that message, and how lines and the file end.
+/// The digest leaves out that message, and of line ends what Jinja does: a carriage return, the last newline, and the one
+/// behind a block (trim_blocks).
 inline PublishedTemplate published(std::string_view given) {
   std::string text;
   for (std::size_t i = 0; i < given.size(); ++i) {
     if (given.substr(i, 2) != "\r\n") text += given[i];
   }
-  text.erase(text.find_last_not_of(" \t\n") + 1);
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.ends_with("%}\n")) text.pop_back();
   std::optional<std::string> system = spelt_system_message(text, '\'');
   if (system) {
     std::string without;
@@ -171,6 +174,7 @@ inline std::optional<ChatFormat> plain_format(TemplateStatements rest) {
     }
   }
   const Location where{.file = found.file, .field = "chat_template"};
+  constexpr const char* llama3_begin = "<|begin_of_text|>";
   if (!format) {
     const auto has = [&](std::string_view part) { return found.text.find(part) != std::string::npos; };
     const char* what = "another one";
@@ -189,29 +193,35 @@ inline std::optional<ChatFormat> plain_format(TemplateStatements rest) {
                                  " and the tokenizer (docs/data.md, \"Conversations\")"},
                          where};
   }
-  if (!format->begin.empty() && found.bos_token.value_or("<|begin_of_text|>") != "<|begin_of_text|>") {
-    throw ModelFileError{{.who = detail::template_reader,
-                          .required = "<|begin_of_text|> as bos_token of Llama 3's template",
-                          .found = in_quotes(*found.bos_token),
-                          .fix = "Set Encoding::chat to chat_encoder with a ChatFormat that begins with it"},
-                         where};
+  const bool writes_bos = found.text.find("bos_token") != std::string::npos;
+  if (writes_bos && !format->begin.empty() && found.bos_token.value_or(llama3_begin) != llama3_begin) {
+    const bool none = found.bos_token->empty();
+    throw ModelFileError{
+        {.who = detail::template_reader,
+         .required = "<|begin_of_text|> as bos_token of Llama 3's template",
+         .found = none ? "none, with which transformers writes no beginning" : in_quotes(*found.bos_token),
+         .fix = none ? "Name it in tokenizer_config.json, or set Encoding::chat to chat_encoder with the "
+                       "ChatFormat that is meant"
+                     : "Set Encoding::chat to chat_encoder with a ChatFormat that begins with it"},
+        where};
   }
   return *std::move(format);
 }
 
 /// The template of a tokenizer's folder: chat_template.jinja, as transformers 5 writes it, or else tokenizer_config.json's,
-/// of several the one named "default"; nothing if there is none. Throws ModelFileError for files that are malformed.
+/// of several the one named "default"; nothing if there is none. Throws ModelFileError for files that are malformed or cannot be read, such as a link to nothing.
 [[nodiscard]] inline std::optional<ChatTemplate> find_chat_template(const std::filesystem::path& folder) {
   constexpr std::size_t limit = std::size_t{1} << 20;
   ChatTemplate found;
-  if (const auto file = folder / "tokenizer_config.json"; std::filesystem::exists(file)) {
+  if (const auto file = folder / "tokenizer_config.json";
+      is_there<ModelFileError>(file, detail::template_reader)) {
     const Location where{.file = file.string()};
     const Json json = parse_json<ModelFileError>(
         read_file<ModelFileError>(file, detail::template_reader, 16 * limit), where, detail::template_reader);
     const JsonObject<ModelFileError> object{json, where, detail::template_reader};
     const Json* bos = object.find("bos_token");
     if (bos != nullptr && bos->is_object()) bos = object.object("bos_token").find("content");
-    if (bos != nullptr && bos->is_string()) found.bos_token = bos->get<std::string>();
+    found.bos_token = bos != nullptr && bos->is_string() ? bos->get<std::string>() : std::string{};
     const Json* value = object.find("chat_template");
     if (value != nullptr && value->is_array()) {
       for (const auto& one : object.objects("chat_template")) {
@@ -222,7 +232,8 @@ inline std::optional<ChatFormat> plain_format(TemplateStatements rest) {
     }
     if (value != nullptr) found.file = file.string();
   }
-  if (const auto file = folder / detail::chat_template_name; std::filesystem::exists(file)) {
+  if (const auto file = folder / detail::chat_template_name;
+      is_there<ModelFileError>(file, detail::template_reader)) {
     found.text = read_file<ModelFileError>(file, detail::template_reader, limit);
     found.file = file.string();
   }

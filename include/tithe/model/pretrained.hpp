@@ -22,7 +22,9 @@
 #include "tithe/model/chat_template.hpp"
 #include "tithe/model/config_file.hpp"
 #include "tithe/model/decoder.hpp"
+#include "tithe/model/float_types.hpp"
 #include "tithe/model/lora.hpp"
+#include "tithe/model/safetensors_writer.hpp"
 #include "tithe/model/tokenizer.hpp"
 #include "tithe/model/weight_writer.hpp"
 #include "tithe/model/weights.hpp"
@@ -89,13 +91,13 @@ inline constexpr std::array companion_names{"tokenizer_config.json",
                                             "tokenizer.model",
                                             "generation_config.json"};
 
-/// Reads those of a folder's companions that are there. Throws ModelFileError for one that cannot be read.
+/// Reads those of a folder's companions that are there. Throws ModelFileError for one that cannot be read, such as a link to
+/// nothing.
 inline std::map<std::string, std::string> read_companions(const std::filesystem::path& folder) {
   constexpr std::size_t limit = std::size_t{64} << 20;
   std::map<std::string, std::string> files;
   for (const char* name : companion_names) {
-    std::error_code ignored;
-    if (!std::filesystem::exists(folder / name, ignored)) continue;
+    if (!is_there<ModelFileError>(folder / name, "load_pretrained")) continue;
     files.emplace(name, read_file<ModelFileError>(folder / name, "load_pretrained", limit));
   }
   return files;
@@ -105,20 +107,6 @@ inline constexpr const char* config_name = "config.json";
 inline constexpr const char* generation_config_name = "generation_config.json";
 inline constexpr const char* tokenizer_name = "tokenizer.json";
 
-/// What config.json calls a dtype.
-inline std::string_view dtype_name(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kHalf:
-      return "float16";
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kDouble:
-      return "float64";
-    default:
-      return "float32";  // no other one is a decoder's
-  }
-}
-
 }  // namespace detail
 
 /// Reads the configuration of a folder's model: config.json, with the tokens that end an answer from
@@ -127,8 +115,7 @@ inline std::string_view dtype_name(at::ScalarType dtype) {
 inline DecoderConfig read_folder_config(const std::filesystem::path& folder) {
   DecoderConfig config = read_config(folder / detail::config_name);
   const std::filesystem::path generation = folder / detail::generation_config_name;
-  std::error_code ignored;
-  if (!std::filesystem::exists(std::filesystem::symlink_status(generation, ignored))) return config;
+  if (!is_there<ModelFileError>(generation, "load_decoder")) return config;
   if (std::optional<TokenIds> stops = read_generation_stops(generation)) {
     config.eos_token_ids = std::move(*stops);
     if (std::optional<ConfigProblem> problem = problem_of(config)) {
@@ -141,7 +128,7 @@ inline DecoderConfig read_folder_config(const std::filesystem::path& folder) {
 
 /// Reads a decoder from a folder's config.json and weights; every weight is trained, or the adapter that the options ask
 /// for. Throws ModelFileError for a file that is missing, malformed or not supported, and for weights that do not fit the
-/// configuration, are NaN or infinite; OptionError for an adapter or a dtype that cannot be.
+/// configuration, are NaN or infinite, or would be in that dtype; OptionError for an adapter or a dtype that cannot be.
 inline Decoder load_decoder(const std::filesystem::path& folder, const PretrainedOptions& options = {}) {
   const bool fresh_adapter = options.lora != LoraOptions{};
   if (fresh_adapter) options.lora.validate();
@@ -195,15 +182,18 @@ inline void save_decoder(const std::filesystem::path& folder, const Decoder& mod
                        .found = "one of rank " + std::to_string(model.lora()->rank),
                        .fix = "Merge it first, or write the adapter alone with save_adapter"}};
   }
+  const NamedTensors weights = model.weights();
+  if (options.dtype) require_stored_float(*options.dtype, weights);  // first: an older save stays whole
   write_config(folder / detail::config_name, model.config(),
                detail::dtype_name(options.dtype.value_or(model.dtype())));
   write_generation_config(folder / detail::generation_config_name, model.config());
-  write_weights(folder, model.weights(), options);
+  write_weights(folder, weights, options);
 }
 
 /// Writes a folder that `load_pretrained` and transformers load, each file whole or not at all; the tokenizer's is the
 /// one that was read, byte for byte, and so are the companions of a Pretrained, and its chat template. Weights keep their
-/// dtype unless `options` name one. Throws FileError, and OptionError for a configuration that config.json cannot say.
+/// dtype unless `options` name one. Throws FileError, and OptionError for a configuration that config.json cannot say and for
+/// a dtype that lacks one of the weights' numbers; an older save then stays.
 inline void save_pretrained(const std::filesystem::path& folder, const Decoder& model,
                             const Tokenizer& tokenizer, const WeightOptions& options = {}) {
   std::error_code error;

@@ -22,6 +22,7 @@
 #include "tithe/core/text.hpp"
 #include "tithe/data/json.hpp"
 #include "tithe/model/concept.hpp"
+#include "tithe/model/float_types.hpp"
 #include "tithe/model/safetensors.hpp"
 #include "tithe/model/safetensors_format.hpp"
 
@@ -52,12 +53,29 @@ inline void require_stored_float(at::ScalarType dtype, const std::string& who) {
       Location{.field = "dtype"}};
 }
 
+/// Throws OptionError for a dtype that model files do not have, or in which a finite number of these tensors would be
+/// infinite, naming the tensor and the element.
+inline void require_stored_float(at::ScalarType dtype, const NamedTensors& tensors) {
+  require_stored_float(dtype, "write_safetensors");
+  for (const NamedTensor& named : tensors) {
+    if (!named.tensor.defined()) continue;  // refused by name when it is written
+    const std::optional<detail::Overflow> overflow = detail::find_overflow(named.tensor, dtype);
+    if (!overflow) continue;
+    throw OptionError{{.who = "write_safetensors",
+                       .required = "numbers that " + std::string{detail::dtype_name(dtype)} + " has",
+                       .found = overflow->shown() + " of " + in_quotes(named.name),
+                       .fix = "Write the tensors in their own dtype"},
+                      Location{.field = "dtype"}};
+  }
+}
+
 /// Writes tensors of any device and layout, one after another, each aligned to its element's size, into a
 /// file that is there whole or not at all. `format: pt` in the metadata is what transformers looks for. With a `dtype`,
 /// floating-point tensors are written in it, converted one at a time.
 ///
 /// Throws ShapeError for a name that is used twice, that is `__metadata__` or not UTF-8, and for a dtype that
-/// the format lacks; OptionError for a wished dtype that models do not have; FileError if the file cannot be written.
+/// the format lacks; OptionError for a wished dtype that models do not have or that lacks one of the numbers; FileError if
+/// the file cannot be written. An older file then stays.
 inline void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                               const std::map<std::string, std::string>& metadata = {{"format", "pt"}},
                               std::optional<at::ScalarType> dtype = std::nullopt) {
@@ -65,7 +83,7 @@ inline void write_safetensors(const std::filesystem::path& path, const NamedTens
     throw ShapeError{{"write_safetensors", std::move(required), std::move(found), {}},
                      Location{.file = path.string(), .field = in_quotes(name)}};
   };
-  if (dtype) require_stored_float(*dtype, "write_safetensors");
+  if (dtype) require_stored_float(*dtype, tensors);
   struct Entry {
     const NamedTensor* named;
     const ElementFormat* format;

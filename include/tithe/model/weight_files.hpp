@@ -13,6 +13,7 @@
 #include "tithe/core/error.hpp"
 #include "tithe/core/mapped_file.hpp"
 #include "tithe/core/text.hpp"
+#include "tithe/model/findings.hpp"
 #include "tithe/model/safetensors.hpp"
 #include "tithe/model/weight_index.hpp"
 
@@ -22,16 +23,6 @@ namespace detail {
 
 inline constexpr const char* weights_name = "model.safetensors";
 inline constexpr const char* index_name = "model.safetensors.index.json";
-
-/// Findings in one clause: the first 20, and how many more.
-inline std::string listed(const std::vector<std::string>& findings) {
-  constexpr std::size_t most = 20;  // a configuration may ask for 10,000 layers
-  std::string list;
-  for (std::size_t i = 0; i < std::min(most, findings.size()); ++i)
-    list += (i == 0 ? "" : "; ") + findings[i];
-  if (findings.size() > most) list += "; and " + std::to_string(findings.size() - most) + " more";
-  return list;
-}
 
 }  // namespace detail
 
@@ -89,24 +80,24 @@ class WeightFiles {
         read_file<ModelFileError>(path_, "WeightFiles", std::size_t{100'000'000}), {.file = path_.string()});
     for (const std::string& name : index.files) files_.push_back(SafetensorsFile::open(folder / name));
 
-    std::vector<std::string> wrong;
+    detail::Findings wrong;
     for (const IndexedTensor& tensor : index.tensors) {
       if (!files_[tensor.file].contains(tensor.name)) {
-        wrong.push_back("no " + in_quotes(tensor.name) + " in " + index.files[tensor.file]);
+        wrong.add("no " + in_quotes(tensor.name) + " in " + index.files[tensor.file]);
       }
     }
     for (std::size_t i = 0; i < files_.size(); ++i) {
       for (const std::string& name : files_[i].names()) {
         const auto at = std::ranges::lower_bound(index.tensors, name, {}, &IndexedTensor::name);
         if (at == index.tensors.end() || at->name != name || at->file != i) {
-          wrong.push_back(in_quotes(name) + " in " + index.files[i] + ", which the index does not say");
+          wrong.add(in_quotes(name) + " in " + index.files[i] + ", which the index does not say");
         }
       }
     }
     if (wrong.empty()) return;
     throw ModelFileError{{.who = "WeightFiles",
                           .required = "files with the tensors that the index says",
-                          .found = detail::listed(wrong),
+                          .found = wrong.text(),
                           .fix = "Check that all files belong to the same model"},
                          {.file = path_.string()}};
   }

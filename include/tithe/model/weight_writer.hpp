@@ -96,6 +96,8 @@ inline void write_weights(const std::filesystem::path& folder, const NamedTensor
     write_safetensors(folder / detail::weights_name, files.front(), metadata, options.dtype);
     return detail::remove_stale_weights(folder, {detail::weights_name});
   }
+  // Nothing of an earlier save is touched if a later file cannot be written in this dtype.
+  if (options.dtype) require_stored_float(*options.dtype, tensors);
   // An old index must not name a mixture of old files and new ones, should the program end on the way.
   std::error_code ignored;
   std::filesystem::remove(folder / detail::index_name, ignored);

@@ -4,9 +4,10 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -17,7 +18,10 @@
 #include "tithe/core/text.hpp"
 #include "tithe/model/config.hpp"
 #include "tithe/model/decoder.hpp"
+#include "tithe/model/findings.hpp"
+#include "tithe/model/float_types.hpp"
 #include "tithe/model/safetensors.hpp"
+#include "tithe/model/safetensors_format.hpp"
 #include "tithe/model/weight_files.hpp"
 
 /// A decoder's weights out of files.
@@ -53,6 +57,21 @@ inline bool is_head_redundant(const WeightFiles& files) {
 inline bool is_redundant(std::string_view name, const DecoderConfig& config, const WeightFiles& files) {
   if (name.starts_with("model.") && name.ends_with(".rotary_emb.inv_freq")) return true;
   return name == head_name && config.tie_word_embeddings && is_head_redundant(files);
+}
+
+/// Throws ModelFileError for the first NaN or infinity in a file's tensor, and for the first number that would be infinite
+/// in a dtype.
+inline void require_finite_in(at::ScalarType dtype, const SafetensorsFile& file, const std::string& name) {
+  file.require_finite(name);
+  const std::optional<Overflow> overflow = find_overflow(file.tensor(name), dtype);
+  if (!overflow) return;
+  const TensorInfo& info = file.info(name);
+  const std::size_t at = info.begin + static_cast<std::size_t>(overflow->element) * format_of(info.type).size;
+  throw ModelFileError{{.who = "load_weights",
+                        .required = "numbers that " + std::string{dtype_name(dtype)} + " has",
+                        .found = overflow->shown() + ", at byte " + std::to_string(at),
+                        .fix = "Load the model in the dtype of its file"},
+                       {.file = file.path().string(), .field = in_quotes(name)}};
 }
 
 }  // namespace detail
@@ -111,31 +130,31 @@ inline DecoderConfig untie_if_held(DecoderConfig config, const WeightFiles& file
 /// Throws ModelFileError naming the tensors, the first 20 of them, that are missing, have another shape or dtype, or that
 /// the model has no place for.
 inline void require_weights(const DecoderConfig& config, const WeightFiles& files) {
-  std::vector<std::string> wrong;
+  detail::Findings wrong;
   std::set<std::string, std::less<>> known;
   for (const auto& [name, shape] : weight_shapes(config)) {
     known.insert(name);
     if (!files.contains(name)) {
-      wrong.push_back("no " + in_quotes(name));
+      wrong.add("no " + in_quotes(name));
       continue;
     }
     const TensorInfo& found = files.holding(name).info(name);
     if (found.shape != shape) {
-      wrong.push_back(in_quotes(name) + " of shape " + detail::shape_of(found.shape) + " instead of " +
-                      detail::shape_of(shape));
+      wrong.add(in_quotes(name) + " of shape " + detail::shape_of(found.shape) + " instead of " +
+                detail::shape_of(shape));
     } else if (!at::isFloatingType(scalar_type_of(found.type))) {
-      wrong.push_back(in_quotes(name) + " of dtype " + std::string{format_of(found.type).name});
+      wrong.add(in_quotes(name) + " of dtype " + std::string{format_of(found.type).name});
     }
   }
   for (const std::string& name : files.names()) {
     if (!known.contains(name) && !detail::is_redundant(name, config, files)) {
-      wrong.push_back(in_quotes(name) + ", which the model has no place for");
+      wrong.add(in_quotes(name) + ", which the model has no place for");
     }
   }
   if (wrong.empty()) return;
   throw ModelFileError{{.who = "load_weights",
                         .required = "the tensors of the model that config.json describes",
-                        .found = detail::listed(wrong),
+                        .found = wrong.text(),
                         .fix = "Check that both files belong to the same model"},
                        {.file = files.path().string()}};
 }
@@ -143,13 +162,14 @@ inline void require_weights(const DecoderConfig& config, const WeightFiles& file
 /// Copies the files' tensors into a model, by name, whatever floating-point dtype either has: one at a time, the memory
 /// of what has been read given back, so that there is never a second model in memory.
 ///
-/// Throws what `require_weights` does, and ModelFileError for the first NaN or infinity; the model is then filled in part.
+/// Throws what `require_weights` does, and ModelFileError for the first NaN or infinity, in the file or in the model's dtype;
+/// the model is then filled in part.
 inline void load_weights(const Decoder& model, const WeightFiles& files) {
   require_weights(model.config(), files);
   const at::NoGradGuard no_grad;
   for (const NamedTensor& weight : model.weights()) {
     const SafetensorsFile& file = files.holding(weight.name);
-    file.require_finite(weight.name);
+    detail::require_finite_in(weight.tensor.scalar_type(), file, weight.name);
     weight.tensor.copy_(file.tensor(weight.name));
     file.forget(weight.name);
   }
