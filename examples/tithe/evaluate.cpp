@@ -12,6 +12,7 @@
 
 #include "commands.hpp"
 #include "output.hpp"
+#include "sampling_flags.hpp"
 #include "tithe/core/durable_file.hpp"
 #include "tithe/report/table.hpp"
 #include "torch_setup.hpp"
@@ -170,18 +171,7 @@ Command add_evaluate(CLI::App& app) {
                    "text, all of it")
       ->check(CLI::IsMember({"hashes", "last-number", "text"}))
       ->capture_default_str();
-  CLI::Option* greedy = command->add_flag("--greedy", settings->greedy, "Always take the likeliest token");
-  command->add_option("--temperature", settings->sampling.temperature, "Logits are divided by it")
-      ->check(at_least(0))
-      ->capture_default_str()
-      ->excludes(greedy);
-  command
-      ->add_option("--top-p", settings->sampling.top_p,
-                   "Choose among the likeliest tokens of this probability only")
-      ->check(positive_share())
-      ->capture_default_str()
-      ->excludes(greedy);
-  command->add_option("--seed", settings->seed, "Of the sampling")->capture_default_str();
+  CLI::Option* greedy = add_sampling_flags(*command, settings->sampling, settings->greedy, settings->seed);
   command->add_option("--samples", settings->samples, "Answers to each prompt")
       ->check(at_least(1))
       ->capture_default_str()

@@ -14,6 +14,7 @@
 #include "loading.hpp"
 #include "model_flags.hpp"
 #include "prompt_template.hpp"
+#include "sampling_flags.hpp"
 #include "tithe/data/chat.hpp"
 #include "tithe/model/pretrained.hpp"
 #include "torch_setup.hpp"
@@ -164,18 +165,7 @@ Command add_generate(CLI::App& app) {
   command->footer(footer);
   add_model_flags(*command, settings->model);
   add_prompt_template_flag(*command, settings->prompt);
-  CLI::Option* greedy = command->add_flag("--greedy", settings->greedy, "Always take the likeliest token");
-  command->add_option("--temperature", settings->sampling.temperature, "Logits are divided by it")
-      ->check(at_least(0))
-      ->capture_default_str()
-      ->excludes(greedy);
-  command
-      ->add_option("--top-p", settings->sampling.top_p,
-                   "Choose among the likeliest tokens of this probability only")
-      ->check(positive_share())
-      ->capture_default_str()
-      ->excludes(greedy);
-  command->add_option("--seed", settings->seed, "Of the sampling")->capture_default_str();
+  add_sampling_flags(*command, settings->sampling, settings->greedy, settings->seed);
   command->add_option("--max-new-tokens", settings->max_new_tokens, "Tokens of a completion at most")
       ->check(at_least(0))
       ->capture_default_str();
