@@ -87,7 +87,7 @@ CATCH_TEST_CASE("every kind of malformed or unsupported byte-level tokenizer.jso
        "\"pre_tokenizer\": Tokenizer needs a JSON object"},
       {"pre-tokenizer without type", top("pre_tokenizer", Json::object()), "\"pre_tokenizer\".\"type\""},
       {"pre-tokenizer of another kind", top("pre_tokenizer", {{"type", "Whitespace"}}),
-       "a pre-tokenizer among Sequence, Split and ByteLevel, but found \"Whitespace\""},
+       "a pre-tokenizer among Sequence, Split, Digits and ByteLevel, but found \"Whitespace\""},
       {"no steps", [](Json& j) { j["pre_tokenizer"].erase("pretokenizers"); },
        "\"pretokenizers\": Tokenizer needs this field"},
       {"steps are an object", [](Json& j) { j["pre_tokenizer"]["pretokenizers"] = Json::object(); },
@@ -184,6 +184,18 @@ CATCH_TEST_CASE("every kind of malformed or unsupported byte-level tokenizer.jso
        "\"merges[0]\": Tokenizer needs tokens of the vocabulary, but found \"\""},
       {"merge of unknown parts", merge("ĠĠĠ a"), "tokens of the vocabulary, but found \"ĠĠĠ\""},
       {"merge into an unknown token", merge("a !"), "tokens of the vocabulary, but found \"a!\""},
+      {"merge into a token that is only added",
+       [](Json& j) {
+         Json token = j["added_tokens"][0];
+         token["content"] = "a!";
+         token["id"] = token["id"].get<int>() + 2;
+         j["added_tokens"].push_back(token);
+         j["model"]["merges"][0] = "a !";
+       },
+       "\"merges[0]\": Tokenizer needs tokens of the vocabulary, but found \"a!\""},
+      {"digits that are numbers", split("type", "Digits"), "only fields that are known"},
+      {"no individual_digits", [](Json& j) { j["pre_tokenizer"]["pretokenizers"][0] = {{"type", "Digits"}}; },
+       "\"individual_digits\": Tokenizer needs this field"},
       {"merge of an object", merge(Json::object()), "two tokens, as"},
       {"merges are a string", model("merges", "a b"), "\"merges\": Tokenizer needs an array"},
       {"added tokens are an object", top("added_tokens", Json::object()),

@@ -19,6 +19,7 @@
 #include "tithe/core/random.hpp"
 #include "tithe/data/json.hpp"
 #include "tithe/model/tokenizer.hpp"
+#include "tithe/model/tokenizer/aho_corasick.hpp"
 #include "tithe/model/tokenizer/merge_table.hpp"
 #include "tithe/model/tokenizer/unicode.hpp"
 
@@ -84,12 +85,12 @@ std::string with(std::string text, std::string_view part, std::string_view other
 
 CATCH_TEST_CASE("small byte-level tokenizers agree with the tokenizers library", "[model][tokenizer]") {
   const Generated generated;
-  CATCH_CHECK(generated.files.size() == 20);
+  CATCH_CHECK(generated.files.size() == 23);
   std::size_t decoded = 0;
   for (const auto& [name, cases] : generated.cases) {
     CATCH_INFO(name);
     const Tokenizer tokenizer = tokenizer_of(generated.files.at(name));
-    CATCH_CHECK(cases.size() >= 60);
+    CATCH_CHECK(cases.size() >= 61);
     CATCH_CHECK(count_wrong(tokenizer, cases) == 0);
     CATCH_CHECK(count_wrong(tokenizer, cases, "as_text", SpecialTokens::none, SpelledTokens::keep_as_text) ==
                 0);
@@ -121,6 +122,13 @@ CATCH_TEST_CASE("a mistake in any part of a byte-level tokenizer is noticed by i
   CATCH_CHECK(wrong("qwen", [](Json& json) { json["model"]["ignore_merges"] = true; }) > 0);
   CATCH_CHECK(wrong("prefix", [](Json& json) { json["pre_tokenizer"]["add_prefix_space"] = false; }) > 0);
   CATCH_CHECK(wrong("gpt2", [](Json& json) { json["pre_tokenizer"]["use_regex"] = false; }) > 0);
+  CATCH_CHECK(wrong("each digit", [](Json& json) {
+                json["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = false;
+              }) > 0);
+  CATCH_CHECK(wrong("runs of digits", [](Json& json) {
+                json["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = true;
+              }) > 0);
+  CATCH_CHECK(wrong("white space", [](Json& json) { json["added_tokens"][0]["rstrip"] = false; }) > 0);
   CATCH_CHECK(wrong("whole words", [](Json& json) { json["added_tokens"][0]["single_word"] = false; }) > 0);
   // PCRE2's own \s, which takes U+180E along.
   CATCH_CHECK(wrong("qwen", [&](Json& json) {
@@ -180,6 +188,74 @@ CATCH_TEST_CASE("a long run of anything becomes tokens that spell it", "[model][
       CATCH_CHECK(tokenizer.decode(tokenizer.encode(text)) == text);
     }
   }
+}
+
+CATCH_TEST_CASE("strings are found where they start, the longest at each place", "[model][tokenizer]") {
+  SplitMix64 random{Seed{31}};
+  const auto any = [&](std::size_t longest) {
+    std::string text(1 + random.below(longest), 'a');
+    for (char& c : text) c = static_cast<char>('a' + random.below(3));
+    return text;
+  };
+  std::size_t found = 0;
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::string> strings;
+    for (int i = 0; i < 6; ++i) {
+      if (std::string text = any(5); std::ranges::find(strings, text) == strings.end())
+        strings.push_back(text);
+    }
+    const std::string text = any(60);
+    std::vector<std::pair<std::size_t, std::string>> expected;
+    for (std::size_t at = text.size(); at-- > 0;) {
+      std::string longest;
+      for (const std::string& s : strings) {
+        if (text.compare(at, s.size(), s) == 0 && s.size() > longest.size()) longest = s;
+      }
+      if (!longest.empty()) expected.emplace_back(at, longest);
+    }
+    std::vector<std::pair<std::size_t, std::string>> matches;
+    for (const auto& match : detail::AhoCorasick{strings}.find(text)) {
+      matches.emplace_back(match.begin, strings[match.string]);
+    }
+    CATCH_REQUIRE(matches == expected);
+    found += matches.size();
+  }
+  CATCH_CHECK(found > 1000);
+  CATCH_CHECK(detail::AhoCorasick{}.find("abc").empty());
+}
+
+CATCH_TEST_CASE("no added token makes a text take more than its length", "[model][tokenizer]") {
+  // Each of these would take minutes if a place were compared with every token, or a run walked through at every place.
+  const Generated generated;
+  Json json = generated.files.at("white space");
+  Json token = json["added_tokens"].back();
+  const std::string letters(30'000, 'a');
+  for (const std::string& content : {letters, std::string(" "), std::string("\n")}) {
+    token["content"] = content;
+    token["lstrip"] = token["rstrip"] = true;
+    token["normalized"] = false;
+    if (const Json& vocab = json["model"]["vocab"]; vocab.contains(content)) {
+      token["id"] = vocab[content];
+    } else {
+      token["id"] = json["added_tokens"].back()["id"].get<int>() + 1;
+    }
+    json["added_tokens"].push_back(token);
+  }
+  const Tokenizer tokenizer = tokenizer_of(json);
+  const std::string nearly = std::string(29'999, 'a') + 'b';
+  std::string text;
+  for (int i = 0; i < 30; ++i) text += nearly;
+  CATCH_CHECK(tokenizer.decode(tokenizer.encode(text)) == text);
+  CATCH_CHECK(tokenizer.encode(letters).size() == 1);
+  CATCH_CHECK(tokenizer.encode(std::string(500'000, '\n')).size() <= 500'000);
+  CATCH_CHECK(tokenizer.encode(std::string(500'000, ' ')).size() <= 500'000);
+  for (const char letter : {'b', 'c'}) {
+    token["content"] = std::string(60'000, letter);
+    token["id"] = tokenizer.vocab_size() + letter - 'b';
+    json["added_tokens"].push_back(token);
+  }
+  CATCH_CHECK(contains(thrown<ModelFileError>([&] { (void)tokenizer_of(json); }).what(),
+                       "added tokens of together at most "));
 }
 
 namespace {

@@ -125,6 +125,12 @@ VARIANTS = {
     "next inverted": {"pre_tokenizer": sequence(split("aa?", "MergedWithNext", True)), "added_tokens": SPECIAL},
     "contiguous": {"pre_tokenizer": sequence(split("a", "Contiguous"), split("==", "Contiguous", kind="String")),
                    "added_tokens": SPECIAL},
+    "each digit": {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Digits", "individual_digits": True}, byte_level(False, True)]}, "added_tokens": SPECIAL},
+    "runs of digits": {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Digits", "individual_digits": False}, byte_level(True, True)]}, "added_tokens": SPECIAL},
+    "white space": {"pre_tokenizer": sequence(split(QWEN)),
+                    "added_tokens": added(("<x>", "r"), ("\n\n\n", ""), ("\t", "r"), ("<y>", "lr"))},
     "string": {"pre_tokenizer": sequence(split("a.b*(c)", kind="String"), split("\\s", kind="String")), "added_tokens": SPECIAL},
 }
 PIECES = ["a", "b", "ab", "abc", "aa", " ", "  ", "\n", "\r\n", "\t", "the", " the", "hello", "Hello", " once", "Once upon", "'s", "'LL",
@@ -142,8 +148,13 @@ def random_text(rng):
     return "".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 10)))
 
 
+# Where one added token takes white space along that is another.
+SPACES = ["<x>", "<y>", "\n\n\n", "\n", "\n", "\t", " ", "a"]
+
+
 def main():
     rng = random.Random(50)
+    long_texts = random.Random(51)
     out = lambda record: print(json.dumps(record, ensure_ascii=True, separators=(",", ":")))
     out({"model": MODEL})
     for name, differs in VARIANTS.items():
@@ -153,8 +164,12 @@ def main():
                 "post_processor": differs.get("post_processor", byte_level(True, True)), "decoder": byte_level(True, True)}
         out({"define": name, "json": rest, "ignore_merges": model["ignore_merges"]})
         tokenizer = tokenizers.Tokenizer.from_str(json.dumps(rest | {"model": model}))
-        for _ in range(60):
-            text = random_text(rng)
+        texts = [random_text(rng) for _ in range(60)]
+        # Longer than the part of a text that a search looks at first.
+        texts.append("".join(long_texts.choice(PIECES) * (1, 90)[i % 2] for i in range(5)))
+        if name == "white space":
+            texts += ["".join(long_texts.choice(SPACES) for _ in range(12)) for _ in range(40)]
+        for text in texts:
             record = {"tokenizer": name, "text": text, "ids": tokenizer.encode(text).ids}
             tokenizer.encode_special_tokens = True
             record["as_text"] = tokenizer.encode(text, add_special_tokens=False).ids

@@ -4,7 +4,7 @@
 
     make_tokenizer_cases.py TOKENIZER_JSON_OF_STORIES260K > tokenizer_cases.jsonl
 
-Made with tokenizers 0.23.3. Three small tokenizers are written along; they have what the real one has not: unknown
+Made with tokenizers 0.23.3. Five small tokenizers are written along; they have what the real one has not: unknown
 tokens, added tokens of all kinds, template parts behind the text, other orders of decoder steps.
 """
 import json
@@ -30,8 +30,8 @@ def template(before, after, ids):
             "special_tokens": {t: {"id": t, "ids": [ids[t]], "tokens": [t]} for t in before + after}}
 
 
-def added(token_id, content, special, normalized=False, lstrip=False, rstrip=False):
-    return {"id": token_id, "content": content, "single_word": False, "lstrip": lstrip, "rstrip": rstrip,
+def added(token_id, content, special, normalized=False, lstrip=False, rstrip=False, single_word=False):
+    return {"id": token_id, "content": content, "single_word": single_word, "lstrip": lstrip, "rstrip": rstrip,
             "normalized": normalized, "special": special}
 
 
@@ -72,19 +72,27 @@ SMALL = {
     # Runs of unknown characters fused; whole pieces that are tokens taken as they are; no normaliser.
     "fused": make(["<unk>", "<e>"], MERGES, ["aéb", "abab"], [("<e>", True)], False, None, {"type": "Fuse"},
                   ["<e>", "<e>"], [], ignore_merges=True),
+    # Characters that are tokens only because they were added, and normalised ones, which the library renames.
+    "added": make(["<unk>", "<s>"], MERGES, [], [
+        ("<s>", True), ("€", False, False, False, False, True), ("Q", False, True, False, False, True), ("<x>", False, True)],
+        True, LLAMA_NORMALIZER, LLAMA_DECODER, ["<s>"], []),
+    "added whole": make(["<unk>", "<e>"], MERGES, ["abab"], [
+        ("<e>", True), ("€", False, False, False, False, True), ("aéb", False, False, False, False, True)],
+        False, None, {"type": "Fuse"}, [], ["<e>"], ignore_merges=True),
 }
+ADDED_PIECES = ["€", "Q", "<x>", "aéb", " "] * 3
 PIECES = ["a", "b", "ab", "aa", " ", "  ", "▁", "é", "漢", "字", "c", "x", "\n", "\t", "\0", "\u007f", "\u0085", "\u00a0",
           "\u2003", "🙂", "👩\u200d👧", "e\u0301", "\ufeff", "\ufffd", "\U0010ffff", "<s>", "</s>", "<unk>", "<pad>", "<mask>",
           "<e>", "<s", "s>", "ab<", "b a", "<0x41>", "aéb", "abab", "Once upon a time", "the ", "12.50"]
 
 
-def random_text(rng):
+def random_text(rng, pieces):
     kind = rng.random()
     if kind < 0.15:  # any characters but surrogates
         points = (rng.choice([rng.randrange(0x80), rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)])
                   for _ in range(rng.randrange(12)))
         return "".join(map(chr, points))
-    return "".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 9)))
+    return "".join(rng.choice(pieces) for _ in range(rng.randrange(1, 9)))
 
 
 def main():
@@ -95,8 +103,10 @@ def main():
         known[name] = tokenizers.Tokenizer.from_str(json.dumps(text))
         out({"define": name, "json": text})
     for name, tokenizer in known.items():
+        is_added = name.startswith("added")
+        pieces = PIECES + (ADDED_PIECES if is_added else [])
         for _ in range(130):
-            text = random_text(rng)
+            text = random_text(rng, pieces)
             record = {"tokenizer": name, "text": text, "ids": tokenizer.encode(text).ids}
             tokenizer.encode_special_tokens = True
             as_text = tokenizer.encode(text, add_special_tokens=False).ids
@@ -107,7 +117,8 @@ def main():
             out(record)
         size = tokenizer.get_vocab_size()
         for _ in range(60):
-            ids = [rng.choice([rng.randrange(size), rng.randrange(min(size, 259))]) for _ in range(rng.randrange(8))]
+            few = range(size - 4, size) if is_added else range(min(size, 259))
+            ids = [rng.choice([rng.randrange(size), rng.choice(few)]) for _ in range(rng.randrange(8))]
             out({"tokenizer": name, "decode": ids, "text": tokenizer.decode(ids),
                  "text_all": tokenizer.decode(ids, skip_special_tokens=False)})
 

@@ -116,6 +116,7 @@ CATCH_TEST_CASE("a search that needs too much fails, and never ends early in sil
   // A group that repeats fills the stack of compiled patterns, which is 32 KiB, unless it is given a larger one.
   std::string text;
   while (text.size() < 300'000) text += "abc";
+  memory.allow(2 * text.size());
   const auto match = Regex{"(?:ab|c)+"}.find(text, 0, memory);
   CATCH_REQUIRE(match);
   CATCH_CHECK(match->end == text.size());
@@ -132,4 +133,45 @@ CATCH_TEST_CASE("a search that needs too much fails, and never ends early in sil
       error.what(), "the tokenizer's pattern \"(?:a|a)+[bc]\" can split, but found one where it gives up"));
   CATCH_CHECK(contains(error.what(), "match limit exceeded"));
   CATCH_CHECK(contains(error.what(), "Encode the text in parts"));
+}
+
+CATCH_TEST_CASE("all searches in a text together look at each byte a few times, or fail",
+                "[model][tokenizer]") {
+  const std::string letters(100'000, 'a');
+  const auto pieces = [&](std::string_view pattern, std::string_view text) {
+    const detail::Split split{.pattern = Regex{pattern}};
+    RegexMemory memory;
+    memory.allow(text.size());
+    std::size_t count = 0;
+    split(text, memory, [&](std::string_view) { ++count; });
+    return count;
+  };
+  // Every search would go to the end of the text.
+  for (const char* pattern : {"\\p{L}*b|\\p{L}", "\\p{L}*+b|a", "a(?=\\p{L}*b)|c"}) {
+    CATCH_INFO(pattern);
+    const auto error = thrown<DataError>([&] { (void)pieces(pattern, letters); });
+    CATCH_CHECK(contains(error.what(), "it looks ahead too far too often"));
+    CATCH_CHECK(pieces(pattern, letters.substr(0, 500)) >= 1);
+  }
+  CATCH_CHECK(pieces("\\p{L}*b|\\p{L}", letters + 'b') == 1);
+  CATCH_CHECK(pieces("\\p{L}+", letters) == 1);
+  CATCH_CHECK(pieces("x", letters) == 1);
+  // Matches that begin, end and look where a window ends, in characters of every size.
+  for (std::size_t before = 240; before < 270; ++before) {
+    for (const std::string run : {"a", "é", "漢", "🙂"}) {
+      std::string text(before, ' ');
+      for (int i = 0; i < 40; ++i) text += run;
+      text += "!x";
+      const std::size_t end = text.size() - 2;
+      RegexMemory memory;
+      const auto match = Regex{"[^ !]+(?=!x)"}.find(text, 0, memory);
+      CATCH_REQUIRE(match);
+      CATCH_REQUIRE(match->begin == before);
+      CATCH_REQUIRE(match->end == end);
+      const auto behind = Regex{"(?<= )[^ ]"}.find(text, 0, memory);
+      CATCH_REQUIRE(behind);
+      CATCH_REQUIRE(behind->begin == before);
+      CATCH_REQUIRE_FALSE(Regex{"[^ !]+(?=!y)"}.find(text, 0, memory));
+    }
+  }
 }

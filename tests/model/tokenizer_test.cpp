@@ -84,7 +84,7 @@ void check_generated(const std::string& name, const Tokenizer& tokenizer) {
 
 CATCH_TEST_CASE("small tokenizers agree with the tokenizers library on random texts and ids",
                 "[model][tokenizer]") {
-  for (const char* name : {"fallback", "unknown", "fused"}) {
+  for (const char* name : {"fallback", "unknown", "fused", "added", "added whole"}) {
     CATCH_INFO(name);
     check_generated(name, tokenizer_of(defined(name)));
   }
@@ -283,6 +283,18 @@ CATCH_TEST_CASE("every kind of malformed or unsupported tokenizer.json is refuse
       {"merge of numbers", merge(Json::array({1, 2})), "two tokens, as"},
       {"merge is null", merge(nullptr), "two tokens, as"},
       {"merge of an unknown token", merge("a q"), "tokens of the vocabulary, but found \"q\""},
+      {"unknown token that is only added", model("unk_token", "b a"), "a token of the vocabulary"},
+      {"byte that is only added",
+       [](Json& j) {
+         const Json id = j["model"]["vocab"]["<0x7F>"];
+         j["model"]["vocab"].erase("<0x7F>");
+         j["model"]["vocab"]["<0x7F"] = id;
+         Json token = j["added_tokens"].back();
+         token["content"] = "<0x7F>";
+         token["id"] = token["id"].get<int>() + 1;
+         j["added_tokens"].push_back(token);
+       },
+       "a token for each of the 256 bytes, but found no <0x7F>"},
       {"merge into an unknown token", merge("é b"), "tokens of the vocabulary, but found \"éb\""},
       {"no added tokens", [](Json& j) { j.erase("added_tokens"); },
        "\"added_tokens\": Tokenizer needs this field"},
@@ -309,7 +321,7 @@ CATCH_TEST_CASE("every kind of malformed or unsupported tokenizer.json is refuse
       {"empty pattern", top("normalizer", replace), "a pattern that is not empty"},
       {"regular expression", top("normalizer", regex), "Regular expressions are not supported here"},
       {"pre-tokenizer", top("pre_tokenizer", {{"type", "Metaspace"}}),
-       "a pre-tokenizer among Sequence, Split and ByteLevel, but found \"Metaspace\""},
+       "a pre-tokenizer among Sequence, Split, Digits and ByteLevel, but found \"Metaspace\""},
       {"post-processor", top("post_processor", {{"type", "BertProcessing"}}), "\"BertProcessing\""},
       {"template without text", single(Json::array()), "the text itself, as a Sequence, but found none"},
       {"template with the text twice", single(Json::array({text_part, text_part})), "a second time"},

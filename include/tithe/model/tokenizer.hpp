@@ -68,6 +68,7 @@ class Tokenizer {
                        "an invalid byte at offset " + std::to_string(wrong),
                        "Repair the text with repair_utf8"}};
     }
+    check_length(text);
     const detail::TokenizerParts& parts = state_->parts;
     const bool special = spelled == SpelledTokens::recognize;
     detail::RegexMemory searching;
@@ -78,23 +79,25 @@ class Tokenizer {
       const auto by = [&](const auto& bpe) { bpe.encode(piece, parts.vocabulary, special, merging, ids); };
       std::visit(by, parts.model);
     };
-    for (const detail::Cut& outer : parts.added.cut(text, special, searching)) {
-      if (outer.id) {
-        ids.push_back(*outer.id);
-        continue;
+    const auto encode_cut = [&](const detail::Cut& cut) {
+      if (cut.id) {
+        ids.push_back(*cut.id);
+      } else {
+        parts.pre_tokenizer(cut.text, searching, encode_piece);
+      }
+    };
+    parts.added.cut(text, special, searching, [&](const detail::Cut& cut) {
+      if (cut.id) {
+        ids.push_back(*cut.id);
+        return;
       }
       std::string changed;
-      std::string_view normal = outer.text;
-      if (!parts.normalizer.empty()) normal = changed = detail::normalize(parts.normalizer, outer.text);
+      std::string_view normal = cut.text;
+      if (!parts.normalizer.empty()) normal = changed = detail::normalize(parts.normalizer, cut.text);
       check_length(normal);
-      for (const detail::Cut& cut : parts.added_normalized.cut(normal, special, searching)) {
-        if (cut.id) {
-          ids.push_back(*cut.id);
-        } else {
-          parts.pre_tokenizer(cut.text, searching, encode_piece);
-        }
-      }
-    }
+      searching.allow(normal.size());
+      parts.added_normalized.cut(normal, special, searching, encode_cut);
+    });
     if (added == SpecialTokens::add) ids.insert(ids.end(), parts.after.begin(), parts.after.end());
     return ids;
   }
@@ -107,7 +110,9 @@ class Tokenizer {
     tokens.reserve(ids.size());
     for (const std::int64_t id : ids) {
       if (which == DecodedTokens::without_special && is_special(id)) continue;
-      const std::string_view text = token(id);
+      const auto& names = state_->parts.normalized_names;
+      const auto normal = names.find(id);
+      const std::string_view text = normal != names.end() ? normal->second : token(id);
       tokens.emplace_back(text.empty() ? "\xEF\xBF\xBD" : text);
     }
     return detail::join_tokens(state_->parts.decoder, std::move(tokens));

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "tithe/core/text.hpp"
+#include "tithe/model/tokenizer/aho_corasick.hpp"
 #include "tithe/model/tokenizer/regex.hpp"
 
 namespace tithe::detail {
@@ -40,8 +40,8 @@ constexpr bool is_white_space(char32_t code) {
          code == 0x205F || code == 0x3000;
 }
 
-/// Finds added tokens in a text: leftmost first, and of several at one place the longest. A sorted list that is narrowed
-/// byte by byte, so that a text takes time in proportion to its length times the longest token's, whatever it is.
+/// Finds added tokens in a text: leftmost first, and of several at one place the longest. A text takes time in
+/// proportion to its length, whatever the tokens are.
 class AddedTokens {
  public:
   AddedTokens() = default;
@@ -52,53 +52,61 @@ class AddedTokens {
     std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
       return std::tie(tokens[a].first, a) < std::tie(tokens[b].first, b);
     });
+    std::vector<std::string> contents;
     for (const std::size_t at : order) {
       auto& [content, token] = tokens[at];
       if (token.is_whole_word && !word_) word_.emplace(word_character);
-      starts_[static_cast<std::uint8_t>(content.front())] = true;
-      if (!contents_.empty() && contents_.back() == content) {
-        tokens_.back() = token;
+      if (!contents.empty() && contents.back() == content) {
+        tokens_.back() = {token, content.size()};
         continue;
       }
-      contents_.push_back(std::move(content));
-      tokens_.push_back(token);
+      tokens_.push_back({token, content.size()});
+      contents.push_back(std::move(content));
     }
+    contents_ = AhoCorasick{contents};
   }
 
-  /// Cuts a text of valid UTF-8 up. Unless `special`, special tokens are text like any other.
-  [[nodiscard]] std::vector<Cut> cut(std::string_view text, bool special, RegexMemory& memory) const {
-    std::vector<Cut> cuts;
+  /// Cuts a text of valid UTF-8 of less than 4 GiB up, and calls `sink` with each Cut. Unless `special`, special tokens
+  /// are text like any other.
+  template <class Sink>
+  void cut(std::string_view text, bool special, RegexMemory& memory, const Sink& sink) const {
+    if (tokens_.empty()) {
+      if (!text.empty()) sink(Cut{text});
+      return;
+    }
+    std::size_t at = 0;
     std::size_t done = 0;
-    for (std::size_t at = 0; at < text.size();) {
-      const Match match = longest(text.substr(at));
-      if (match.length == 0) {
-        ++at;
-        continue;
-      }
-      std::size_t begin = at;
-      std::size_t end = at + match.length;
+    std::size_t space_begin = 0;  // the white space that was last looked for: no run is walked through twice
+    std::size_t space_end = 0;
+    const std::vector<AhoCorasick::Match> matches = contents_.find(text);
+    for (auto match = matches.rbegin(); match != matches.rend(); ++match) {
+      if (match->begin < at) continue;
+      const auto& [token, size] = tokens_[match->string];
+      std::size_t begin = match->begin;
+      std::size_t end = begin + size;
       at = end;  // also where the token is not taken: matches never overlap
-      const AddedToken& token = tokens_[match.token];
       if (token.is_special && !special) continue;
       if (token.is_whole_word && touches_word(text, begin, end, memory)) continue;
-      if (begin < done) continue;  // its first bytes are white space that the token before it took along
-      if (token.strips_left) begin = std::max(done, white_space_before(text, begin));
-      if (token.strips_right) end = white_space_after(text, end);
-      if (done < begin) cuts.push_back({text.substr(done, begin - done)});
-      cuts.push_back({text.substr(begin, end - begin), token.id});
+      if (token.strips_left) begin = begin < done ? done : white_space_before(text, begin, done);
+      if (token.strips_right) {
+        if (end < space_begin || end > space_end) {
+          space_begin = end;
+          space_end = white_space_after(text, end);
+        }
+        end = space_end;
+      }
+      // A token before this one may have taken the white space along that this one is. If all of it is gone, there is
+      // no token. One that takes nothing along at its left is one nevertheless, and what follows it in that white space
+      // is a text again: so it is in the tokenizers library, on whose ids models were trained.
+      if (begin >= end) continue;
+      if (done < begin) sink(Cut{text.substr(done, begin - done)});
+      sink(Cut{text.substr(begin, end - begin), token.id});
       done = end;
     }
-    if (done < text.size()) cuts.push_back({text.substr(done)});
-    return cuts;
+    if (done < text.size()) sink(Cut{text.substr(done)});
   }
 
  private:
-  static constexpr std::size_t none = static_cast<std::size_t>(-1);
-  struct Match {
-    std::size_t length = 0;
-    std::size_t token = none;
-  };
-
   /// `\w` in the tokenizers library: letters, marks, digits, connectors, joiners and letters in circles.
   static constexpr std::string_view word_character =
       R"([\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189}])";
@@ -115,33 +123,14 @@ class AddedTokens {
     return end < text.size() && is_word(text.substr(end, next_utf8(text.substr(end)).length));
   }
 
-  [[nodiscard]] Match longest(std::string_view text) const {
-    Match match;
-    if (!starts_[static_cast<std::uint8_t>(text.front())]) return match;
-    // Those that begin as the text does stand side by side, the one that ends here in front.
-    auto begin = contents_.begin();
-    auto end = contents_.end();
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      const auto byte = [i](const std::string& content) {
-        return i < content.size() ? static_cast<std::uint8_t>(content[i]) : -1;
-      };
-      const auto same = std::ranges::equal_range(begin, end, static_cast<std::uint8_t>(text[i]), {}, byte);
-      begin = same.begin();
-      end = same.end();
-      if (begin == end) break;
-      if (begin->size() == i + 1) match = {i + 1, static_cast<std::size_t>(begin - contents_.begin())};
-    }
-    return match;
-  }
-
   /// Where the character starts that ends before `end`, which is not 0.
   static std::size_t start_of_last(std::string_view text, std::size_t end) {
     std::size_t start = end - 1;
     while (start > 0 && (static_cast<std::uint8_t>(text[start]) & 0xC0) == 0x80) --start;
     return start;
   }
-  static std::size_t white_space_before(std::string_view text, std::size_t end) {
-    while (end > 0) {
+  static std::size_t white_space_before(std::string_view text, std::size_t end, std::size_t from) {
+    while (end > from) {
       const std::size_t start = start_of_last(text, end);
       if (!is_white_space(next_utf8(text.substr(start)).code)) break;
       end = start;
@@ -157,10 +146,9 @@ class AddedTokens {
     return begin;
   }
 
-  std::vector<std::string> contents_{};  // in order
-  std::vector<AddedToken> tokens_{};     // of the contents
-  std::optional<Regex> word_{};          // only where some token must be a whole word
-  std::array<bool, 256> starts_{};       // whether any token starts with a byte
+  AhoCorasick contents_{};
+  std::vector<std::pair<AddedToken, std::size_t>> tokens_{};  // of the contents, with their sizes
+  std::optional<Regex> word_{};                               // only where some token must be a whole word
 };
 
 }  // namespace tithe::detail

@@ -37,8 +37,8 @@ class Bpe {
   Bpe(const Vocabulary& vocabulary, std::vector<MergeTable::Merge> merges, Options options)
       : options_{options}, merges_{std::move(merges)} {
     for (std::uint32_t id = 0; id < vocabulary.size(); ++id) {
+      if (vocabulary.in_model[id] == 0) continue;
       const std::string_view token = vocabulary.token(id);
-      if (token.empty()) continue;
       const Utf8Piece piece = next_utf8(token);
       if (piece.valid && piece.length == token.size()) characters_.insert_or_assign(piece.code, id);
     }
@@ -64,7 +64,7 @@ class Bpe {
               TokenIds& out) const {
     const auto is_allowed = [&](std::uint32_t id) { return may_be_special || vocabulary.special[id] == 0; };
     if (options_.ignore_merges) {
-      if (const auto id = vocabulary.find(piece); id && is_allowed(*id)) {
+      if (const auto id = vocabulary.find_in_model(piece); id && is_allowed(*id)) {
         out.push_back(*id);
         return;
       }

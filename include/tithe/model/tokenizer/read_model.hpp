@@ -60,8 +60,8 @@ inline ByteLevelBpe read_byte_level_bpe(TokenizerText& text, const TokenizerFile
   ByteLevelBpe::Options options{.bytes = {}, .ignore_merges = model.get_or("ignore_merges", false)};
   for (std::size_t byte = 0; byte < 256; ++byte) {
     const std::string name = name_of_byte(static_cast<std::uint8_t>(byte));
-    const auto id = vocabulary.find(name);
-    if (!id || vocabulary.in_model[*id] == 0) {
+    const auto id = vocabulary.find_in_model(name);
+    if (!id) {
       model.fail("vocab", "a token for each of the 256 bytes, since the pre-tokenizer is ByteLevel",
                  "none for byte " + std::to_string(byte) + ", " + in_quotes(name));
     }
@@ -76,7 +76,7 @@ inline Bpe read_bpe(TokenizerText& text, const TokenizerFile& model, const Vocab
   Bpe::Options options{.fuse_unknown = model.get_or("fuse_unk", false),
                        .ignore_merges = model.get_or("ignore_merges", false)};
   if (const auto unknown = model.get<std::string>("unk_token")) {
-    const auto id = vocabulary.find(*unknown);
+    const auto id = vocabulary.find_in_model(*unknown);
     if (!id) model.fail("unk_token", "a token of the vocabulary", in_quotes(*unknown));
     options.unknown = id;
   }
@@ -85,7 +85,7 @@ inline Bpe read_bpe(TokenizerText& text, const TokenizerFile& model, const Vocab
     for (std::size_t byte = 0; byte < 256; ++byte) {
       constexpr std::string_view digits = "0123456789ABCDEF";
       const std::string token{'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
-      const auto id = vocabulary.find(token);
+      const auto id = vocabulary.find_in_model(token);
       if (!id) model.fail("byte_fallback", "a token for each of the 256 bytes", "no " + token);
       (*options.bytes)[byte] = *id;
     }

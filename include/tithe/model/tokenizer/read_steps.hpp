@@ -148,6 +148,10 @@ inline bool read_pre_tokenizer(const TokenizerFile& step, PreTokenizer& steps) {
     }
   } else if (type == "Split") {
     steps.add(read_split(step));
+  } else if (type == "Digits") {
+    refuse_others(step, {"type", "individual_digits"});
+    const bool each = step.require<bool>("individual_digits");
+    steps.add(Split{.pattern = Regex{each ? R"(\p{N})" : R"(\p{N}+)"}});
   } else if (type == "ByteLevel") {
     refuse_others(step, {"type", "add_prefix_space", "trim_offsets", "use_regex"});
     (void)step.get<bool>("trim_offsets");  // concerns offsets, which we do not give
@@ -160,7 +164,7 @@ inline bool read_pre_tokenizer(const TokenizerFile& step, PreTokenizer& steps) {
     }
     is_byte_level = true;
   } else {
-    refuse_type(step, "a pre-tokenizer among Sequence, Split and ByteLevel");
+    refuse_type(step, "a pre-tokenizer among Sequence, Split, Digits and ByteLevel");
   }
   // Each step that cuts is a call inside the one before.
   if (steps.size() > 32) step.fail_here("at most 32 steps", "more");

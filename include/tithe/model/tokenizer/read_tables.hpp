@@ -143,7 +143,7 @@ struct MergeReader : TableReader<MergeReader> {
  private:
   [[nodiscard]] std::string field() const { return "merges[" + std::to_string(merges.size()) + ']'; }
   [[nodiscard]] std::uint32_t id_of(const std::string& token) const {
-    const auto id = vocabulary.find(token);
+    const auto id = vocabulary.find_in_model(token);
     if (!id) model.fail(field(), "tokens of the vocabulary", in_quotes(token));
     return *id;
   }

@@ -45,6 +45,12 @@ class Vocabulary {
     return id == none ? std::nullopt : std::optional{id};
   }
 
+  /// The same of the model's own tokens: what a text is encoded with unless an added token was cut out of it.
+  [[nodiscard]] std::optional<std::uint32_t> find_in_model(std::string_view token) const {
+    const auto id = find(token);
+    return id && in_model[*id] != 0 ? id : std::nullopt;
+  }
+
   /// Adds a token that is neither empty nor there yet, under an id that no other one has.
   void add(std::string_view token, std::uint32_t id) {
     if (3 * (count_ + 1) > 2 * slots_.size()) grow();
