@@ -47,8 +47,8 @@ struct ChatFormat {
   std::string system_preamble{};
 };
 
-/// ChatML: `<|im_start|>role⏎content<|im_end|>⏎`, contents as they are. Qwen2.5, SmolLM2 and many
-/// others.
+/// ChatML: `<|im_start|>role⏎content<|im_end|>⏎`, contents as they are. Qwen2.5 and SmolLM2 have it with
+/// a system message of their own, many others without.
 ///
 /// The newline behind `<|im_end|>` is not the model's to write: generation stops before it, and what comes next is
 /// another's turn.

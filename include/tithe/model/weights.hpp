@@ -70,7 +70,7 @@ inline void require_finite_in(at::ScalarType dtype, const SafetensorsFile& file,
   throw ModelFileError{{.who = "load_weights",
                         .required = "numbers that " + std::string{dtype_name(dtype)} + " has",
                         .found = overflow->shown() + ", at byte " + std::to_string(at),
-                        .fix = "Load the model in the dtype of its file"},
+                        .fix = "Load the model in " + std::string{dtype_name(scalar_type_of(info.type))}},
                        {.file = file.path().string(), .field = in_quotes(name)}};
 }
 
