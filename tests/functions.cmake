@@ -28,7 +28,7 @@ function(tithe_add_tests program library)
     target_precompile_headers(${program} PRIVATE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/test.hpp" <nlohmann/json.hpp>)
   endif()
 
-  add_test(NAME ${program} COMMAND ${program} "~[third-party]")
+  add_test(NAME ${program} COMMAND ${program} "~[third-party]~[.]")  # those with a dot are for scripts
   set(tests ${program})
   foreach(file IN LISTS ARGN)
     file(STRINGS "${file}" tagged REGEX "\\[third-party\\]")
