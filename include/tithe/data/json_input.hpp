@@ -42,8 +42,8 @@ class JsonInput {
 
   /// Throws Failure for a string or number of more than `most` bytes, before any is read.
   void refuse_long_tokens(std::size_t most) {
-    for_long_tokens(most, [&](std::size_t begin, std::size_t, bool) {
-      read_ = begin + 1;
+    for_long_tokens(most, [&](std::size_t begin, std::size_t, bool is_string) {
+      read_ = is_string ? begin : begin + 1;  // a string begins with its quote
       fail("strings and numbers of at most " + std::to_string(most) + " bytes", "a longer one");
     });
   }
