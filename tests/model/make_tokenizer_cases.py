@@ -80,6 +80,11 @@ SMALL = {
         ("<e>", True), ("€", False, False, False, False, True), ("aéb", False, False, False, False, True)],
         False, None, {"type": "Fuse"}, [], ["<e>"], ignore_merges=True),
 }
+# Spaces marked by a pre-tokenizer instead of a normalizer.
+for scheme, splits in (("always", True), ("first", False), ("first", True), ("never", True)):
+    SMALL[f"metaspace {scheme} {splits}"] = make(["<unk>", "<s>"], MERGES, [], [
+        ("<s>", True), ("<pad>", True, False, True, False), ("b a", False, True)], True, None, LLAMA_DECODER, ["<s>"], []) | {
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": splits}}
 ADDED_PIECES = ["€", "Q", "<x>", "aéb", " "] * 3
 PIECES = ["a", "b", "ab", "aa", " ", "  ", "▁", "é", "漢", "字", "c", "x", "\n", "\t", "\0", "\u007f", "\u0085", "\u00a0",
           "\u2003", "🙂", "👩\u200d👧", "e\u0301", "\ufeff", "\ufffd", "\U0010ffff", "<s>", "</s>", "<unk>", "<pad>", "<mask>",

@@ -84,7 +84,8 @@ void check_generated(const std::string& name, const Tokenizer& tokenizer) {
 
 CATCH_TEST_CASE("small tokenizers agree with the tokenizers library on random texts and ids",
                 "[model][tokenizer]") {
-  for (const char* name : {"fallback", "unknown", "fused", "added", "added whole"}) {
+  for (const char* name : {"fallback", "unknown", "fused", "added", "added whole", "metaspace always True",
+                           "metaspace first False", "metaspace first True", "metaspace never True"}) {
     CATCH_INFO(name);
     check_generated(name, tokenizer_of(defined(name)));
   }
@@ -320,8 +321,19 @@ CATCH_TEST_CASE("every kind of malformed or unsupported tokenizer.json is refuse
        "\"normalizer\".\"normalizers\"[0].\"type\""},
       {"empty pattern", top("normalizer", replace), "a pattern that is not empty"},
       {"regular expression", top("normalizer", regex), "Regular expressions are not supported here"},
-      {"pre-tokenizer", top("pre_tokenizer", {{"type", "Metaspace"}}),
-       "a pre-tokenizer among Sequence, Split, Digits and ByteLevel, but found \"Metaspace\""},
+      {"pre-tokenizer", top("pre_tokenizer", {{"type", "Whitespace"}}),
+       "a pre-tokenizer among Sequence, Split, Digits, ByteLevel and Metaspace, but found \"Whitespace\""},
+      {"Metaspace of another mark", top("pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "_"}}),
+       "Other marks are not supported"},
+      {"Metaspace of another scheme",
+       top("pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "last"}}),
+       "always, first or never"},
+      {"Metaspace that contradicts itself",
+       top("pre_tokenizer", {{"type", "Metaspace"},
+                             {"replacement", "▁"},
+                             {"prepend_scheme", "first"},
+                             {"add_prefix_space", false}}),
+       "true, as prepend_scheme says"},
       {"post-processor", top("post_processor", {{"type", "BertProcessing"}}), "\"BertProcessing\""},
       {"template without text", single(Json::array()), "the text itself, as a Sequence, but found none"},
       {"template with the text twice", single(Json::array({text_part, text_part})), "a second time"},

@@ -79,16 +79,19 @@ class Tokenizer {
       const auto by = [&](const auto& bpe) { bpe.encode(piece, parts.vocabulary, special, merging, ids); };
       std::visit(by, parts.model);
     };
+    bool at_start = true;
     const auto encode_cut = [&](const detail::Cut& cut) {
       if (cut.id) {
         ids.push_back(*cut.id);
       } else {
-        parts.pre_tokenizer(cut.text, searching, encode_piece);
+        parts.pre_tokenizer(cut.text, at_start, searching, encode_piece);
       }
+      at_start = false;
     };
     parts.added.cut(text, special, searching, [&](const detail::Cut& cut) {
       if (cut.id) {
         ids.push_back(*cut.id);
+        at_start = false;
         return;
       }
       std::string changed;

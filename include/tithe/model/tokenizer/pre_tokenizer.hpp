@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -101,18 +102,56 @@ struct PrefixSpace {
   }
 };
 
+/// Spaces become ▁, one stands before the text, and words begin with theirs (SentencePiece's way of writing spaces).
+struct Metaspace {
+  enum class Prepend : std::uint8_t {
+    always,
+    first,  ///< only where the text begins, not behind an added token
+    never
+  };
+  static constexpr std::string_view mark = "\xE2\x96\x81";  // ▁
+  Prepend prepend = Prepend::always;
+  bool splits = true;  ///< before every mark
+
+  template <class Sink>
+  void operator()(std::string_view text, bool at_start, Sink&& sink) const {
+    std::string marked;
+    marked.reserve(text.size() + text.size() / 4);
+    for (const char c : text) c == ' ' ? marked.append(mark) : marked.append(1, c);
+    const bool prepends = prepend == Prepend::always || (prepend == Prepend::first && at_start);
+    if (prepends && !marked.starts_with(mark)) marked.insert(0, mark);
+    std::size_t begin = 0;
+    while (splits && begin < marked.size()) {
+      const std::size_t next = marked.find(mark, begin + 1);
+      if (next == marked.npos) break;
+      sink(std::string_view{marked}.substr(begin, next - begin));
+      begin = next;
+    }
+    sink(std::string_view{marked}.substr(begin));
+  }
+};
+
 /// Steps one after another, each of which cuts every piece of the one before.
 class PreTokenizer {
  public:
-  using Step = std::variant<Split, PrefixSpace>;
+  using Step = std::variant<Split, PrefixSpace, Metaspace>;
 
   void add(Step step) { steps_.push_back(std::move(step)); }
   [[nodiscard]] std::size_t size() const { return steps_.size(); }
+  [[nodiscard]] bool has_metaspace() const {
+    return std::ranges::any_of(steps_,
+                               [](const Step& step) { return std::holds_alternative<Metaspace>(step); });
+  }
 
-  /// Calls `sink` with the pieces of a text that is not empty; without any step that is the text.
+  /// Calls `sink` with the pieces of a text that is not empty; without any step that is the text. `at_start` is whether
+  /// nothing stands before it.
   template <class Sink>
-  void operator()(std::string_view text, RegexMemory& memory, const Sink& sink) const {
-    run(0, text, memory, sink);
+  void operator()(std::string_view text, bool at_start, RegexMemory& memory, const Sink& sink) const {
+    if (const auto* metaspace = steps_.empty() ? nullptr : std::get_if<Metaspace>(&steps_.front())) {
+      (*metaspace)(text, at_start, sink);  // it is the only step
+    } else {
+      run(0, text, memory, sink);
+    }
   }
 
  private:
@@ -123,8 +162,10 @@ class PreTokenizer {
       return;
     }
     std::visit(
-        [&](const auto& cut) {
-          cut(text, memory, [&](std::string_view piece) { run(step + 1, piece, memory, sink); });
+        [&]<class Cut>(const Cut& cut) {
+          if constexpr (!std::is_same_v<Cut, Metaspace>) {
+            cut(text, memory, [&](std::string_view piece) { run(step + 1, piece, memory, sink); });
+          }
         },
         steps_[step]);
   }

@@ -136,6 +136,32 @@ inline Split read_split(const TokenizerFile& step) {
   }
 }
 
+/// Metaspace as files have it since 2024, and before, when `add_prefix_space` said what `prepend_scheme` says now.
+inline Metaspace read_metaspace(const TokenizerFile& step) {
+  refuse_others(step, {"type", "replacement", "prepend_scheme", "split", "add_prefix_space", "str_rep"});
+  if (const auto mark = step.require<std::string>("replacement"); mark != Metaspace::mark) {
+    step.fail("replacement", in_quotes(Metaspace::mark), in_quotes(mark), "Other marks are not supported");
+  }
+  Metaspace metaspace{.splits = step.get_or("split", true)};
+  const bool has_prefix = step.get_or("add_prefix_space", true);
+  if (!has_prefix) metaspace.prepend = Metaspace::Prepend::never;
+  if (const auto scheme = step.get<std::string>("prepend_scheme")) {
+    if (*scheme == "always") {
+      metaspace.prepend = Metaspace::Prepend::always;
+    } else if (*scheme == "first") {
+      metaspace.prepend = Metaspace::Prepend::first;
+    } else if (*scheme == "never") {
+      metaspace.prepend = Metaspace::Prepend::never;
+    } else {
+      step.fail("prepend_scheme", "always, first or never", in_quotes(*scheme));
+    }
+    if (!has_prefix && *scheme != "never") {
+      step.fail("add_prefix_space", "true, as prepend_scheme says", "false");
+    }
+  }
+  return metaspace;
+}
+
 /// Reads the steps before the model, and says whether texts are encoded as bytes.
 inline bool read_pre_tokenizer(const TokenizerFile& step, PreTokenizer& steps) {
   const auto type = step.require<std::string>("type");
@@ -148,6 +174,8 @@ inline bool read_pre_tokenizer(const TokenizerFile& step, PreTokenizer& steps) {
     }
   } else if (type == "Split") {
     steps.add(read_split(step));
+  } else if (type == "Metaspace") {
+    steps.add(read_metaspace(step));
   } else if (type == "Digits") {
     refuse_others(step, {"type", "individual_digits"});
     const bool each = step.require<bool>("individual_digits");
@@ -164,7 +192,10 @@ inline bool read_pre_tokenizer(const TokenizerFile& step, PreTokenizer& steps) {
     }
     is_byte_level = true;
   } else {
-    refuse_type(step, "a pre-tokenizer among Sequence, Split, Digits and ByteLevel");
+    refuse_type(step, "a pre-tokenizer among Sequence, Split, Digits, ByteLevel and Metaspace");
+  }
+  if (steps.size() > 1 && steps.has_metaspace()) {
+    step.fail_here("Metaspace alone", "it among other steps", "Such a combination is not supported");
   }
   // Each step that cuts is a call inside the one before.
   if (steps.size() > 32) step.fail_here("at most 32 steps", "more");
