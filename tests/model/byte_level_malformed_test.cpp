@@ -87,7 +87,7 @@ CATCH_TEST_CASE("every kind of malformed or unsupported byte-level tokenizer.jso
        "\"pre_tokenizer\": Tokenizer needs a JSON object"},
       {"pre-tokenizer without type", top("pre_tokenizer", Json::object()), "\"pre_tokenizer\".\"type\""},
       {"pre-tokenizer of another kind", top("pre_tokenizer", {{"type", "Whitespace"}}),
-       "a pre-tokenizer among Sequence, Split, Digits and ByteLevel, but found \"Whitespace\""},
+       "a pre-tokenizer among Sequence, Split, Digits, ByteLevel and Metaspace, but found \"Whitespace\""},
       {"no steps", [](Json& j) { j["pre_tokenizer"].erase("pretokenizers"); },
        "\"pretokenizers\": Tokenizer needs this field"},
       {"steps are an object", [](Json& j) { j["pre_tokenizer"]["pretokenizers"] = Json::object(); },
