@@ -1,0 +1,58 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tithe/core/random.hpp"
+#include "tithe/core/record.hpp"
+#include "tithe/core/units.hpp"
+
+/// What a finished cell of a study leaves: plain facts, which reports and recommendations read.
+namespace tithe {
+
+/// What was planned and paid for one stage of a cell.
+struct StageSpending {
+  std::string stage{};  ///< "sft" or "preference"
+  Examples planned{};
+  Examples paid{};
+  double price = 0;  ///< of one label, in units of money; 0 where the budget is one of examples
+  std::int64_t steps = 0;
+  bool shared = false;            ///< the stage was trained once, by another cell that begins alike
+  double planned_operations = 0;  ///< floating-point operations of its training, as predicted
+  double operations = 0;          ///< and of the rows that were really trained on
+};
+
+/// What a probe saw of the model at the end of a stage.
+struct ProbeRecord {
+  std::string stage{};  ///< "base", "sft" or "preference"
+  Estimate estimate{};  ///< the name is the probe's; an interval of no width where the probe gives none
+};
+
+/// One cell: one recipe, one budget, one seed, and what came of it.
+struct CellRecord {
+  std::string key{};       ///< digest of everything that decides the cell, in hexadecimal digits
+  std::string study{};     ///< the study's name
+  std::string task{};      ///< what was trained and scored
+  std::string pipeline{};  ///< the recipe's type by name, with its numbers
+  /// The axes besides budget, share and seed, by name: {"loss", "Dpo<0.1>"}, {"slip", "0.1"}.
+  std::map<std::string, std::string> axes{};
+  double budget = 0;             ///< in its own unit
+  std::string unit{"examples"};  ///< or "money"
+  double sft_share = 0;          ///< of the budget, as asked for
+  Seed seed{};
+  Examples demonstrations{};  ///< that were paid for
+  Examples preferences{};
+  std::vector<Estimate> scores{};  ///< the first is the study's metric
+  std::vector<StageSpending> stages{};
+  std::vector<ProbeRecord> probes{};
+  std::string error{};  ///< why the cell failed; empty where it did not
+  double seconds = 0;   ///< that it took; with `machine` all that may differ between two runs of one cell
+  std::map<std::string, std::string> machine{};
+
+  [[nodiscard]] bool failed() const { return !error.empty(); }
+};
+
+}  // namespace tithe
