@@ -1,7 +1,7 @@
 # Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #
 # The libraries that tithe's own headers include, as targets visible from every folder of a project. They are in Debian as
-# libboost-dev, librange-v3-dev and nlohmann-json3-dev, and for the tokenizer libpcre2-dev and libutf8proc-dev.
+# libboost-dev, libeigen3-dev, librange-v3-dev and nlohmann-json3-dev, and for the tokenizer libpcre2-dev and libutf8proc-dev.
 include_guard()
 
 # Makes the target <name> of a C library that comes without CMake files; appends <description> to the list <result> if it is
@@ -47,11 +47,17 @@ function(tithe_find_libraries problem)
       list(APPEND missing "Boost 1.74 or later (its headers, for Boost.Hana)")
     endif()
   endif()
+  if(NOT TARGET Eigen3::Eigen)
+    find_package(Eigen3 3.4 QUIET CONFIG)
+    if(NOT Eigen3_FOUND)
+      list(APPEND missing "Eigen 3.4")
+    endif()
+  endif()
   tithe_find_c_library(tithe::pcre2 pcre2.h pcre2-8 "PCRE2 10.40 or later (its 8-bit library)" missing)
   tithe_find_c_library(tithe::utf8proc utf8proc.h utf8proc "utf8proc" missing)
   if(missing)
     list(JOIN missing ", " missing)
-    set(${problem} "tithe: not found: ${missing}. Install what is missing (Debian: libboost-dev librange-v3-dev \
-nlohmann-json3-dev libpcre2-dev libutf8proc-dev), or name its folder with -DCMAKE_PREFIX_PATH=<folder>." PARENT_SCOPE)
+    set(${problem} "tithe: not found: ${missing}. Install what is missing (Debian: libboost-dev libeigen3-dev \
+librange-v3-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev), or name its folder with -DCMAKE_PREFIX_PATH=<folder>." PARENT_SCOPE)
   endif()
 endfunction()

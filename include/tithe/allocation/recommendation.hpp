@@ -20,6 +20,7 @@ struct AllocationQuestion {
   MetricKind kind = MetricKind::unknown;
   std::optional<double> base_score{};  ///< of the model before any label; it costs no annotation
   std::vector<Observation> runs{};     ///< of this task and model
+  std::optional<Money> pilot_money{};  ///< that one further run may cost; a quarter of the money if not given
 };
 
 /// Two ends of an interval, or of a region.
@@ -73,6 +74,7 @@ struct EfficiencyWeight {
 /// The split to buy, how sure it is, and what it stands on.
 struct Recommendation {
   PricedPlan plan{};
+  double share = 0;  ///< of the money for demonstrations, before it was rounded to whole labels
   Money left{};
   double score = 0;           ///< expected
   Interval run_80{};          ///< of the score of one new run

@@ -1,0 +1,143 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "tithe/allocation/comparison.hpp"
+#include "tithe/allocation/decision.hpp"
+#include "tithe/allocation/pilots.hpp"
+#include "tithe/allocation/posterior.hpp"
+#include "tithe/allocation/prior.hpp"
+#include "tithe/allocation/published.hpp"
+#include "tithe/allocation/purchase.hpp"
+#include "tithe/allocation/question.hpp"
+#include "tithe/allocation/recommendation.hpp"
+#include "tithe/allocation/warnings.hpp"
+
+namespace tithe {
+
+namespace detail {
+
+/// The shares around the best one whose expected score is within epsilon of its.
+inline Interval region_of(const LineDraws& drawn, double epsilon) {
+  const std::size_t best = drawn.best_place();
+  const auto good = [&](std::size_t place) {
+    return drawn.mean_score[static_cast<Eigen::Index>(place)] >=
+           drawn.mean_score[static_cast<Eigen::Index>(best)] - epsilon;
+  };
+  std::size_t low = best;
+  std::size_t high = best;
+  while (low > 0 && good(low - 1)) --low;
+  while (high + 1 < drawn.shares.size() && good(high + 1)) ++high;
+  return {drawn.shares[low], drawn.shares[high]};
+}
+
+inline std::vector<LinePoint> line_of(const AllocationQuestion& question, const LineDraws& drawn,
+                                      const std::vector<WeightedBelief>& beliefs) {
+  std::vector<LinePoint> points;
+  for (std::size_t i = 0; i < drawn.shares.size(); ++i) {
+    const auto place = static_cast<Eigen::Index>(i);
+    points.push_back({.plan = plan_at(drawn.shares[i], question.money, question.prices),
+                      .score = drawn.mean_score[place],
+                      .score_80 = surface_interval(beliefs, place),
+                      .regret = expected_regret(drawn, drawn.draws.scores.col(place))});
+  }
+  return points;
+}
+
+/// The affordable pilot with the largest gain, the first on ties; none that gains nothing.
+inline std::optional<Pilot> next_pilot(const std::vector<Pilot>& pilots, Money money) {
+  std::optional<Pilot> best;
+  for (const Pilot& pilot : pilots) {
+    const bool counts = pilot.plan.cost <= money && pilot.gain_logit >= 1e-6;
+    if (counts && (!best || pilot.gain_logit > best->gain_logit)) best = pilot;
+  }
+  return best;
+}
+
+}  // namespace detail
+
+/// The split of the money to buy, how sure it is, and the run that would be worth making first.
+///
+/// A Gaussian process whose prior is finished studies gives the score at every split; the plan lies half way between
+/// the share with the best expected score and the expected best share (docs/recommendation.md). It is a function of
+/// its arguments: nothing is drawn at random, and the order of the runs does not matter but for rounding. It takes
+/// milliseconds. Use it when labels are to be bought; for a split that is known, see SftFraction.
+///
+/// `epsilon` is the standard deviation of one run of the plan's size, in score: √σ²(n)·p·(1 − p) at the expected score
+/// p. The plan never costs more than the money, and leaves less than the cheapest label costs; where demonstrations
+/// alone are recommended, the change may so buy a few preferences, which are no stage of training.
+///
+/// Throws BudgetError for prices that are not positive or money that buys no label; DataError for scores outside
+/// [0, 1], negative counts, standard errors that are not positive, and a base score that is given twice.
+inline Recommendation recommend(const Prior& prior, const AllocationQuestion& question) {
+  detail::require_usable("recommend", question);
+  const detail::BudgetLine line{question};
+  const SurfaceHyperparameters& numbers = prior.hyperparameters();
+
+  const std::vector<LabelCounts> cells = detail::usual_pilots();
+  std::vector<double> shares = detail::candidate_shares(line);
+  std::vector<LabelCounts> points = cells;
+  std::ranges::copy(detail::points_on(line, shares), std::back_inserter(points));
+  const std::vector<detail::WeightedBelief> everywhere = detail::posterior(prior, question, points);
+  std::vector<detail::WeightedBelief> on_line;
+  for (const auto& [shift, weight, belief] : everywhere) {
+    on_line.push_back({shift, weight, belief.from(std::ssize(cells))});
+  }
+  const detail::LineDraws drawn{std::move(shares), detail::draw_surfaces(on_line)};
+  const double share = detail::decided_share(line, drawn);
+  const Eigen::VectorXd scores = drawn.scores_at(share);
+
+  Recommendation answer;
+  answer.share = share;
+  answer.plan = detail::with_change_spent(detail::plan_at(share, question.money, question.prices),
+                                          question.money, question.prices);
+  answer.left = question.money - answer.plan.cost;
+  answer.score = drawn.draws.mean(scores);
+  const double labels = static_cast<double>(answer.plan.demonstrations.value()) +
+                        static_cast<double>(answer.plan.preferences.value());
+  const double variance = run_variance(numbers, labels);
+  answer.run_80 = detail::run_interval(drawn.draws, scores, variance);
+  answer.regret = detail::expected_regret(drawn, scores);
+  const auto [low, high] = detail::central_80(drawn.best_share, drawn.draws.weights);
+  answer.best_share_80 = {low, high};
+  answer.epsilon = std::sqrt(variance) * score_slope(answer.score);
+  answer.region = detail::region_of(drawn, answer.epsilon);
+  answer.line = detail::line_of(question, drawn, on_line);
+  for (const detail::Rule& rule : detail::usual_rules(question)) {
+    answer.rules.push_back(detail::compare(rule, question, drawn, scores));
+  }
+  for (const auto& each : on_line) answer.efficiency.push_back({each.shift, each.weight});
+
+  const std::vector<double> gains = detail::knowledge_gradients(everywhere, cells, line, numbers);
+  answer.pilots = detail::price_pilots(cells, gains, question.prices, answer.score);
+  answer.next_pilot = detail::next_pilot(
+      answer.pilots, question.pilot_money.value_or(Money::from_parts(question.money.parts() / 4)));
+  answer.panels = prior.panels();
+  answer.runs = question.runs.size();
+  answer.extrapolated = detail::is_extrapolated(question, labels);
+  answer.warnings = detail::warnings_of(question, answer);
+  return answer;
+}
+
+/// The same from the published studies. The prior costs about a millisecond; for many questions make it once.
+inline Recommendation recommend(const AllocationQuestion& question) {
+  return recommend(published_prior(), question);
+}
+
+/// The share of the money alone, as `recommend` decides it, at a fraction of the work.
+inline Share recommended_share(const Prior& prior, const AllocationQuestion& question) {
+  detail::require_usable("recommended_share", question);
+  const detail::BudgetLine line{question};
+  std::vector<double> shares = detail::candidate_shares(line);
+  const auto beliefs = detail::posterior(prior, question, detail::points_on(line, shares));
+  return Share{detail::decided_share(line, {std::move(shares), detail::draw_surfaces(beliefs)})};
+}
+
+}  // namespace tithe

@@ -1,0 +1,74 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "tithe/allocation/observed.hpp"
+#include "tithe/allocation/posterior.hpp"
+#include "tithe/allocation/recommendation.hpp"
+
+/// What a recommendation does not know, in sentences.
+namespace tithe::detail {
+
+inline double largest_run(const AllocationQuestion& question) {
+  double largest = 0;
+  for (const Observation& run : question.runs) largest = std::max(largest, labels_of(run));
+  return largest;
+}
+
+/// Whether a plan has more than five times the labels of any run, or there is no run.
+inline bool is_extrapolated(const AllocationQuestion& question, double labels) {
+  return labels > 5 * largest_run(question);
+}
+
+inline std::vector<std::string> warnings_of(const AllocationQuestion& question,
+                                            const Recommendation& answer) {
+  std::vector<std::string> warnings;
+  const auto warn_if = [&](bool holds, std::string sentence) {
+    if (holds) warnings.push_back(std::move(sentence));
+  };
+  const BudgetLine line{question};
+  const double labels = static_cast<double>(answer.plan.demonstrations.value()) +
+                        static_cast<double>(answer.plan.preferences.value());
+  const bool has_runs = largest_run(question) > 0;
+  const auto is_base = [](const Observation& run) { return labels_of(run) == 0; };
+  const bool has_base = question.base_score || std::ranges::any_of(question.runs, is_base);
+
+  warn_if(!has_runs,
+          "It does not know this task: no run of it was given, so that the plan is what suited other tasks");
+  warn_if(has_runs && answer.extrapolated,
+          "The plan is extrapolated: it has more than five times the labels of the largest run");
+  warn_if(!has_base, "The base model's score was not given; it costs no label, and places the task");
+  warn_if(question.kind == MetricKind::unknown,
+          "The kind of metric was not given; say whether a judge or a program scores the answers");
+  const double slow = answer.efficiency.front().weight;
+  const double fast = answer.efficiency.back().weight;
+  warn_if(slow > 0.2,
+          "This model may need more than four times the data of the published ones; the scale of the plan is "
+          "a guess");
+  warn_if(fast > 0.2,
+          "This model may need less than a twentieth of the data of the published ones; the scale of the "
+          "plan is a "
+          "guess");
+  warn_if(line.pairs > 20'000, "The money buys more than 20,000 preferences, beyond what was ever measured");
+  warn_if(line.price_ratio >= 5,
+          "Where a demonstration costs five preferences or more, demonstrations alone or a constant share "
+          "did as well");
+  warn_if(labels >= 100 && labels <= 1'000,
+          "With 100 to 1,000 labels, demonstrations alone or a constant share did as well");
+  warn_if(has_runs && std::ranges::all_of(question.runs,
+                                          [&](const Observation& run) {
+                                            return is_base(run) || (run.seeds == 1 && !run.standard_error);
+                                          }),
+          "Every score is of a single seed; two runs of one cell differ by about 0.02");
+  warn_if(!has_runs || answer.extrapolated,
+          "The published models have 8 billion parameters; one below about a billion may need another split, "
+          "which "
+          "runs of up to a third of the budget show");
+  return warnings;
+}
+
+}  // namespace tithe::detail
