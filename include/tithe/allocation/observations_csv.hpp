@@ -72,12 +72,12 @@ class ScoreTable {
   /// A score from 0 to 1.
   [[nodiscard]] double score(const CsvRow& row, std::string_view title) const {
     const std::string required = "a score from 0 to 1";
-    std::string_view shown = text(row, title);
-    if (shown.ends_with('%')) fail_at(row, title, required, "Write 54.1% as .541");
+    const std::string_view shown = text(row, title);
+    if (shown.ends_with('%')) fail_at(row, title, required, "Divide percentages by 100: write 54.1% as .541");
     const double value = number(row, title, required, "Write a score such as .541");
     if (value > 1 && value <= 100) {
       fail_at(row, title, required,
-              "A percentage is divided by 100: write ." + digits_behind_point(value) + ", and so the others");
+              "Divide percentages by 100: write " + std::string{shown} + " as " + divided_by_100(value));
     }
     if (!(value >= 0 && value <= 1))
       fail_at(row, title, required, "Map the metric to the range from 0 to 1, with 1 the best");
@@ -141,11 +141,11 @@ class ScoreTable {
     for (const std::string& title : titles) all += (all.empty() ? "" : ", ") + in_quotes(title);
     return all;
   }
-  /// "541" of 54.1
-  static std::string digits_behind_point(double percentage) {
+  /// ".541" of 54.1
+  static std::string divided_by_100(double percentage) {
     std::string text = std::to_string(percentage / 100);
-    text.erase(text.find_last_not_of('0') + 1);
-    return text.starts_with("0.") ? text.substr(2) : "99";
+    text.erase(text.find_last_not_of("0.", text.find('.') + 7) + 1);
+    return text.starts_with("0.") ? text.substr(1) : text;
   }
   [[nodiscard]] double number(const CsvRow& row, std::string_view title, const std::string& required,
                               const std::string& fix) const {
