@@ -1,0 +1,258 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "tithe/core/record.hpp"
+#include "tithe/study/cell_record.hpp"
+#include "tithe/study/report_input.hpp"
+
+/// A study's records, gathered into what a report shows: means over seeds, their intervals, and sums.
+namespace tithe {
+namespace detail {
+
+/// The 97.5% quantile of Student's t distribution.
+inline double student_975(std::int64_t degrees) {
+  constexpr std::array table{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+                             2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+                             2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+  if (degrees <= static_cast<std::int64_t>(table.size()))
+    return table.at(static_cast<std::size_t>(degrees - 1));
+  return 1.95996 + 2.45 / static_cast<double>(degrees);  // within 0.001 from 31 on
+}
+
+}  // namespace detail
+
+/// The mean of several runs' figures with Student's 95% interval over the runs, cut to [0, 1] where all figures and
+/// their intervals are inside. A single run keeps the interval of its own, which knows the held-out examples but not
+/// the seeds. `samples` counts the runs. Figures that are not finite make the mean so.
+inline Estimate mean_over_runs(std::span<const Estimate> runs) {
+  if (runs.empty()) return {};
+  Estimate mean{.name = runs[0].name, .samples = static_cast<std::int64_t>(runs.size())};
+  if (runs.size() == 1) {
+    mean.value = runs[0].value;
+    mean.low = runs[0].low;
+    mean.high = runs[0].high;
+    return mean;
+  }
+  const auto count = static_cast<double>(runs.size());
+  bool is_share = true;
+  for (const Estimate& run : runs) {
+    mean.value += run.value / count;
+    is_share = is_share && run.value >= 0 && run.value <= 1 && run.low >= 0 && run.high <= 1;
+  }
+  double squares = 0;
+  for (const Estimate& run : runs) squares += (run.value - mean.value) * (run.value - mean.value);
+  const double half = detail::student_975(mean.samples - 1) * std::sqrt(squares / (count - 1) / count);
+  mean.low = is_share ? std::max(0.0, mean.value - half) : mean.value - half;
+  mean.high = is_share ? std::min(1.0, mean.value + half) : mean.value + half;
+  return mean;
+}
+
+/// Records in the order of a table: by task, axes, budget, share and seed, whatever order they were finished in.
+inline std::vector<CellRecord> in_order(std::vector<CellRecord> records) {
+  std::sort(records.begin(), records.end(), [](const CellRecord& a, const CellRecord& b) {
+    const auto place = [](const CellRecord& record) {
+      return std::tie(record.task, record.axes, record.unit, record.budget, record.sft_share, record.seed,
+                      record.key);
+    };
+    return place(a) < place(b);
+  });
+  return records;
+}
+
+/// The axes that every record has with the same value; they tell no panel from another.
+inline std::map<std::string, std::string> constant_axes(std::span<const CellRecord> records) {
+  if (records.empty()) return {};
+  std::map<std::string, std::string> constant = records[0].axes;
+  for (const CellRecord& record : records) {
+    std::erase_if(constant, [&](const auto& axis) {
+      const auto at = record.axes.find(axis.first);
+      return at == record.axes.end() || at->second != axis.second;
+    });
+  }
+  return constant;
+}
+
+namespace detail {
+
+/// The records of one panel: one task, one setting of the axes, one unit.
+struct Group {
+  std::string title{};
+  std::string unit{};
+  std::vector<const CellRecord*> records{};
+};
+
+inline std::vector<Group> groups_of(std::span<const CellRecord> records) {
+  const auto constant = constant_axes(records);
+  std::set<std::string> tasks;
+  std::set<std::string> units;
+  for (const CellRecord& record : records) tasks.insert(record.task), units.insert(record.unit);
+  std::map<std::tuple<std::string, std::map<std::string, std::string>, std::string>, Group> groups;
+  for (const CellRecord& record : records) {
+    if (record.failed()) continue;
+    Group& group = groups[{record.task, record.axes, record.unit}];
+    group.records.push_back(&record);
+    if (group.records.size() > 1) continue;
+    const auto add = [&](const std::string& words) {
+      if (!words.empty()) group.title += (group.title.empty() ? "" : " · ") + words;
+    };
+    group.unit = record.unit;
+    if (tasks.size() > 1) add(record.task);
+    for (const auto& [name, value] : record.axes) {
+      if (!constant.contains(name)) add(name == "loss" ? value : name + ' ' + value);
+    }
+    if (units.size() > 1) add("budget in " + record.unit);
+  }
+  std::vector<Group> list;
+  for (auto& [place, group] : groups) list.push_back(std::move(group));
+  return list;
+}
+
+/// The names of the figures, in the order in which records name them: the study's metric is the first.
+inline std::vector<std::string> metrics_of(const Group& group) {
+  std::vector<std::string> names;
+  for (const CellRecord* record : group.records) {
+    for (const Estimate& score : record->scores) {
+      if (std::find(names.begin(), names.end(), score.name) == names.end()) names.push_back(score.name);
+    }
+  }
+  return names;
+}
+
+}  // namespace detail
+
+/// The study's figure: a panel for each task, setting of the axes and metric; only `metric` where one is named.
+inline std::vector<ScorePanel> score_panels(std::span<const CellRecord> records,
+                                            const std::string& metric = {}) {
+  std::vector<ScorePanel> panels;
+  for (const detail::Group& group : detail::groups_of(records)) {
+    for (const std::string& name : detail::metrics_of(group)) {
+      if (!metric.empty() && name != metric) continue;
+      std::map<double, std::map<double, std::map<Seed, std::pair<Estimate, const CellRecord*>>>> cells;
+      for (const CellRecord* record : group.records) {
+        for (const Estimate& score : record->scores) {
+          if (score.name == name)
+            cells[record->sft_share][record->budget].try_emplace(record->seed, score, record);
+        }
+      }
+      ScorePanel panel{.title = group.title, .metric = name, .unit = group.unit};
+      for (const auto& [share, budgets] : cells) {
+        ShareLine line{.sft_share = share};
+        for (const auto& [budget, seeds] : budgets) {
+          ScorePoint point{.budget = budget};
+          std::vector<Estimate> runs;
+          std::int64_t demonstrations = 0;
+          std::int64_t preferences = 0;
+          for (const auto& [seed, run] : seeds) {
+            runs.push_back(run.first);
+            point.seeds.push_back(run.first.value);
+            demonstrations += run.second->demonstrations.value();
+            preferences += run.second->preferences.value();
+          }
+          const auto count = static_cast<std::int64_t>(runs.size());
+          point.demonstrations = Examples{(demonstrations + count / 2) / count};
+          point.preferences = Examples{(preferences + count / 2) / count};
+          point.score = mean_over_runs(runs);
+          line.points.push_back(std::move(point));
+        }
+        panel.lines.push_back(std::move(line));
+      }
+      panels.push_back(std::move(panel));
+    }
+  }
+  return panels;
+}
+
+/// What every probe saw at each panel's largest budget, after each stage and for each share, over seeds.
+inline std::vector<ProbePanel> probe_panels(std::span<const CellRecord> records) {
+  constexpr std::array stages{"base", "sft", "preference"};
+  std::vector<ProbePanel> panels;
+  for (const detail::Group& group : detail::groups_of(records)) {
+    double largest = 0;
+    std::vector<std::string> probes;
+    for (const CellRecord* record : group.records) {
+      if (record->probes.empty()) continue;
+      largest = std::max(largest, record->budget);
+      for (const ProbeRecord& probe : record->probes) {
+        const std::string& name = probe.estimate.name;
+        if (std::find(probes.begin(), probes.end(), name) == probes.end()) probes.push_back(name);
+      }
+    }
+    for (const std::string& name : probes) {
+      ProbePanel panel{.title = group.title, .probe = name, .budget = largest, .unit = group.unit};
+      std::map<double, std::map<std::string, std::vector<Estimate>>> seen;
+      for (const CellRecord* record : group.records) {
+        if (record->budget != largest) continue;
+        for (const ProbeRecord& probe : record->probes) {
+          if (probe.estimate.name == name) seen[record->sft_share][probe.stage].push_back(probe.estimate);
+        }
+      }
+      for (const auto& [share, by_stage] : seen) {
+        ProbeLine line{.sft_share = share};
+        for (const std::string stage : stages) {
+          const auto at = by_stage.find(stage);
+          if (at != by_stage.end()) line.points.push_back({stage, mean_over_runs(at->second)});
+        }
+        if (!line.points.empty()) panel.lines.push_back(std::move(line));
+      }
+      if (!panel.lines.empty()) panels.push_back(std::move(panel));
+    }
+  }
+  return panels;
+}
+
+/// What the stages of all cells that did not fail came to, in the order in which cells have them.
+inline std::vector<StageTotal> stage_totals(std::span<const CellRecord> records) {
+  std::vector<StageTotal> totals;
+  for (const CellRecord& record : records) {
+    if (record.failed()) continue;
+    for (const StageSpending& stage : record.stages) {
+      auto at = std::find_if(totals.begin(), totals.end(),
+                             [&](const StageTotal& total) { return total.stage == stage.stage; });
+      if (at == totals.end()) at = totals.insert(totals.end(), {.stage = stage.stage});
+      ++at->cells;
+      at->planned += stage.planned;
+      at->paid += stage.paid;
+      at->planned_money += stage.price * static_cast<double>(stage.planned.value());
+      at->paid_money += stage.price * static_cast<double>(stage.paid.value());
+      at->steps += stage.steps;
+      at->steps_shared += stage.shared ? stage.steps : 0;
+      at->planned_operations += stage.planned_operations;
+      at->operations += stage.operations;
+    }
+  }
+  const auto sft = std::find_if(totals.begin(), totals.end(),
+                                [](const StageTotal& total) { return total.stage == "sft"; });
+  if (sft != totals.end()) std::rotate(totals.begin(), sft, sft + 1);  // first, whatever cell came first
+  return totals;
+}
+
+/// Everything of a report that follows from its records alone; the title is the studies' names.
+inline ReportInput report_input(std::vector<CellRecord> records, const std::string& metric = {}) {
+  ReportInput input;
+  input.records = in_order(std::move(records));
+  std::set<std::string> studies;
+  for (const CellRecord& record : input.records) {
+    if (!record.study.empty()) studies.insert(record.study);
+  }
+  for (const std::string& study : studies) input.title += (input.title.empty() ? "" : ", ") + study;
+  input.constant_axes = constant_axes(input.records);
+  input.panels = score_panels(input.records, metric);
+  input.probes = probe_panels(input.records);
+  input.stages = stage_totals(input.records);
+  return input;
+}
+
+}  // namespace tithe
