@@ -111,6 +111,11 @@ struct FileError : Error {
   using Error::Error;
 };
 
+/// A study's records that are malformed, of another version or contradict each other, or a study that cannot go on.
+struct StudyError : Error {
+  using Error::Error;
+};
+
 /// A judge of answers that cannot be started, dies, falls silent, or says what is no verdict.
 struct JudgeError : Error {
   using Error::Error;

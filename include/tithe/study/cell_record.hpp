@@ -20,7 +20,8 @@ struct StageSpending {
   Examples paid{};
   double price = 0;  ///< of one label, in units of money; 0 where the budget is one of examples
   std::int64_t steps = 0;
-  bool shared = false;            ///< the stage was trained once, by another cell that begins alike
+  bool shared =
+      false;  ///< another cell that begins alike had trained it: which one of them, may differ between runs
   double planned_operations = 0;  ///< floating-point operations of its training, as predicted
   double operations = 0;          ///< and of the rows that were really trained on
 };
@@ -49,7 +50,8 @@ struct CellRecord {
   std::vector<StageSpending> stages{};
   std::vector<ProbeRecord> probes{};
   std::string error{};  ///< why the cell failed; empty where it did not
-  double seconds = 0;   ///< that it took; with `machine` all that may differ between two runs of one cell
+  double seconds =
+      0;  ///< that it took; with `machine` and `shared` all that may differ between two runs of one cell
   std::map<std::string, std::string> machine{};
 
   [[nodiscard]] bool failed() const { return !error.empty(); }

@@ -5,8 +5,6 @@
 #include <boost/hana/bool.hpp>
 #include <boost/hana/cartesian_product.hpp>
 #include <boost/hana/filter.hpp>
-#include <boost/hana/for_each.hpp>
-#include <boost/hana/size.hpp>
 #include <boost/hana/transform.hpp>
 #include <boost/hana/tuple.hpp>
 #include <boost/hana/type.hpp>
@@ -61,7 +59,8 @@ constexpr auto recipes_of(PolicyList<S...>, PolicyList<V...>, PolicyList<L...>, 
   const auto combinations = hana::cartesian_product(
       hana::make_tuple(hana::make_tuple(hana::type_c<S>...), hana::make_tuple(hana::type_c<V>...),
                        hana::make_tuple(hana::type_c<L>...), hana::make_tuple(hana::type_c<R>...)));
-  return hana::transform(hana::filter(combinations, is_pipeline), to_recipe);
+  return hana::unpack(hana::transform(hana::filter(combinations, is_pipeline), to_recipe),
+                      []<class... Type>(Type...) { return PolicyList<typename Type::type...>{}; });
 }
 
 template <class P>
@@ -87,7 +86,7 @@ class GridOf {
                                                                 typename All::L{}, typename All::R{});
 
  public:
-  /// The types of the compositions, in a Hana tuple: schedules run slowest, references fastest.
+  /// The types of the compositions: schedules run slowest, references fastest.
   using Recipes = decltype(detail::recipes_of(typename All::S{}, typename All::V{}, typename All::L{},
                                               typename All::R{}));
   static constexpr std::size_t combinations = All::size;  ///< of the lists, pipelines or not
@@ -96,7 +95,7 @@ class GridOf {
   /// Calls `use(recipe)` for every pipeline, a value of its type.
   template <class Use>
   static void for_each(Use&& use) {
-    boost::hana::for_each(Recipes{}, [&](auto type) { use(typename decltype(type)::type{}); });
+    [&]<class... Recipe>(detail::PolicyList<Recipe...>) { (use(Recipe{}), ...); }(Recipes{});
   }
 
   /// The names of the pipelines.
@@ -110,12 +109,13 @@ class GridOf {
   /// the nearest names, where there is none.
   template <class Use>
   static auto visit(std::string_view name, Use&& use) {
-    return boost::hana::unpack(Recipes{}, [&]<class... Type>(Type...) {
-      using Result = std::common_type_t<decltype(use(typename Type::type{}))...>;
+    const std::size_t place = require_name(name, names(), "Grid", "a pipeline of the grid");
+    return [&]<class... Recipe>(detail::PolicyList<Recipe...>) {
+      using Result = std::common_type_t<decltype(use(Recipe{}))...>;
       constexpr std::array<Result (*)(Use&), size> calls{
-          [](Use& with) -> Result { return with(typename Type::type{}); }...};
-      return calls[require_name(name, names(), "Grid", "a pipeline of the grid")](use);
-    });
+          [](Use& with) -> Result { return with(Recipe{}); }...};
+      return calls[place](use);
+    }(Recipes{});
   }
 
   /// The combinations that are no pipeline.
@@ -145,6 +145,7 @@ namespace detail {
 
 // What a refused grid stands for, so that the compiler says no more than what is wrong.
 struct RefusedGrid {
+  using Recipes = PolicyList<>;
   static constexpr std::size_t combinations = 0;
   static constexpr std::size_t size = 0;
   static void for_each(const auto&) {}

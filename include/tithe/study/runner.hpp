@@ -1,0 +1,290 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <new>
+#include <optional>
+#include <set>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tithe/core/error.hpp"
+#include "tithe/core/file_lock.hpp"
+#include "tithe/study/cell_costs.hpp"
+#include "tithe/study/cell_failure.hpp"
+#include "tithe/study/cell_point.hpp"
+#include "tithe/study/cell_record.hpp"
+#include "tithe/study/experiment.hpp"
+#include "tithe/study/record_store.hpp"
+#include "tithe/study/shard.hpp"
+#include "tithe/study/study.hpp"
+#include "tithe/study/study_folder.hpp"
+
+/// Runs the cells of a study that are missing, beside any number of processes that do the same.
+namespace tithe {
+
+/// Where a study stands, for whoever watches.
+struct StudyProgress {
+  std::size_t cells = 0;   ///< of this process's shard
+  std::size_t done = 0;    ///< that have a record, whoever ran them
+  std::size_t failed = 0;  ///< of these
+  const CellPoint* running =
+      nullptr;         ///< the cell that this process runs now; none while it waits for others
+  double seconds = 0;  ///< since `run_study` was called
+  /// For what is left, at the pace at which all processes together were seen to work; nothing before a cell was measured.
+  std::optional<double> seconds_left{};
+};
+
+/// Settings of `run_study`.
+struct StudyOptions {
+  Shard shard{};
+  bool retry_failed = false;  ///< runs cells again that an earlier call recorded as failed
+  std::stop_token stop{};     ///< asks the running cell to end, and begins no other
+  std::function<void(const StudyProgress&)> on_progress{};  ///< when a cell begins, and when one is recorded
+  std::function<void(const CellRecord&)> on_record{};       ///< of each cell that this process ran
+};
+
+/// What a call of `run_study` came to.
+struct StudySummary {
+  std::size_t cells = 0;      ///< of the shard
+  std::size_t done = 0;       ///< run by this call, the failed ones too
+  std::size_t reused = 0;     ///< found when it began
+  std::size_t elsewhere = 0;  ///< run by other processes meanwhile
+  std::size_t failed = 0;     ///< of all these, without a score
+  bool stopped = false;       ///< cells are left, since `stop` asked for an end
+  double seconds = 0;
+  std::int64_t steps = 0;         ///< of optimizers, in all records of the shard
+  std::int64_t steps_shared = 0;  ///< of these, that were not taken, as another cell had taken them
+};
+
+namespace detail {
+
+/// What the runner asks of an experiment, without its type.
+struct CellWork {
+  std::function<CellRecord(const CellPoint&, const CellRun&)> run;
+  std::function<double(const CellPoint&)> cost{};
+  std::function<std::vector<std::string>(const CellPoint&)> parts{};
+};
+
+class StudyRunner {
+ public:
+  StudyRunner(std::span<const CellPoint> cells, const StudyFolder& folder, const CellWork& work,
+              const StudyOptions& options)
+      : cells_{options.shard.of(cells)},
+        folder_{folder},
+        parts_{folder.parts()},
+        store_{folder.records()},
+        work_{work},
+        options_{options},
+        costs_{cells_, work.cost} {
+    for (const CellPoint& cell : cells_) {
+      const CellRecord* record = store_.find(cell.key);
+      if (record == nullptr) continue;
+      costs_.measured(*record);
+      if (record->failed() && options.retry_failed) {
+        retry_.insert(cell.key);
+      } else {
+        summary_.reused += 1;
+      }
+    }
+  }
+
+  StudySummary run() {
+    while (!options_.stop.stop_requested()) {
+      take_in_new_records();
+      const std::vector<const CellPoint*> missing = missing_cells();
+      if (missing.empty()) return summary();
+      if (!run_one_of(missing)) wait();
+    }
+    summary_.stopped = !missing_cells().empty();
+    return summary();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  [[nodiscard]] bool is_missing(const CellPoint& cell) const {
+    return store_.find(cell.key) == nullptr || retry_.contains(cell.key);
+  }
+
+  /// The longest first, so that no process waits at the end for one that began last.
+  [[nodiscard]] std::vector<const CellPoint*> missing_cells() const {
+    std::vector<std::pair<double, const CellPoint*>> by_cost;
+    for (const CellPoint& cell : cells_) {
+      if (is_missing(cell)) by_cost.emplace_back(-costs_.of(cell), &cell);
+    }
+    std::ranges::sort(by_cost);  // cells of equal cost stay in the study's order: they lie in one vector
+    std::vector<const CellPoint*> missing;
+    for (const auto& [cost, cell] : by_cost) missing.push_back(cell);
+    return missing;
+  }
+
+  void take_in_new_records() {
+    for (const std::string& key : store_.refresh()) {
+      retry_.erase(key);
+      const CellRecord& record = *store_.find(key);
+      costs_.measured(record);
+      seconds_of_cells_ += record.seconds;
+    }
+  }
+
+  /// Runs the first cell that nobody else runs, of those that need nothing that somebody else is making. False if there is
+  /// none.
+  bool run_one_of(const std::vector<const CellPoint*>& missing) {
+    std::map<std::string, bool> is_being_made;
+    const auto waits_for = [&](const std::string& part) {
+      const auto [known, is_new] = is_being_made.try_emplace(part);
+      if (is_new) known->second = parts_.is_being_made(part);
+      return known->second;
+    };
+    for (const CellPoint* cell : missing) {
+      if (work_.parts && std::ranges::any_of(work_.parts(*cell), waits_for)) continue;
+      const std::optional<FileLock> claim = folder_.try_claim(cell->key);
+      if (!claim) continue;
+      take_in_new_records();  // it may have been finished between our look at the records and the claim
+      if (!is_missing(*cell)) return true;
+      run_claimed(*cell);
+      return true;
+    }
+    return false;
+  }
+
+  void run_claimed(const CellPoint& cell) {
+    report(&cell);
+    const Clock::time_point begun = Clock::now();
+    CellRecord record;
+    try {
+      record = work_.run(cell, {options_.stop, parts_});
+    } catch (const std::exception& error) {
+      if (options_.stop.stop_requested()) return;
+      throw_if_fatal(error, cell);
+      record.error = description_of(error);
+    } catch (...) {
+      if (options_.stop.stop_requested()) return;
+      record.error = "something was thrown that is no std::exception";
+    }
+    if (options_.stop.stop_requested()) return;  // what it returned may be of a run that was cut short
+    record = completed(std::move(record), cell);
+    record.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+    store_.append(record);
+    retry_.erase(cell.key);
+    costs_.measured(record);
+    seconds_of_cells_ += record.seconds;
+    summary_.done += 1;
+    if (options_.on_record) options_.on_record(record);
+    report(nullptr);
+  }
+
+  /// The record with what the cell says of itself, which no experiment has to repeat.
+  static CellRecord completed(CellRecord record, const CellPoint& cell) {
+    CellRecord known = record_of(cell);
+    if (!record.pipeline.empty()) known.pipeline = std::move(record.pipeline);
+    known.axes.merge(record.axes);
+    known.demonstrations = record.demonstrations;
+    known.preferences = record.preferences;
+    known.scores = std::move(record.scores);
+    known.stages = std::move(record.stages);
+    known.probes = std::move(record.probes);
+    known.error = std::move(record.error);
+    known.machine = std::move(record.machine);
+    return known;
+  }
+
+  void report(const CellPoint* running) const {
+    if (!options_.on_progress) return;
+    StudyProgress progress{.cells = cells_.size(), .running = running, .seconds = elapsed()};
+    double left = 0;
+    for (const CellPoint& cell : cells_) {
+      if (is_missing(cell)) {
+        left += costs_.of(cell);
+        continue;
+      }
+      progress.done += 1;
+      progress.failed += store_.find(cell.key)->failed();
+    }
+    // Seconds of cells in a second: how many processes work, as far as is known.
+    const double pace = progress.seconds > 0 ? seconds_of_cells_ / progress.seconds : 0;
+    if (costs_.is_measured()) progress.seconds_left = left / (pace > 0 ? pace : 1);
+    options_.on_progress(progress);
+  }
+
+  /// For another process to finish a cell or a part, or to die.
+  void wait() const {
+    constexpr std::chrono::milliseconds between_looks{50};
+    std::this_thread::sleep_for(between_looks);
+  }
+
+  [[nodiscard]] double elapsed() const {
+    return std::chrono::duration<double>(Clock::now() - begun_).count();
+  }
+
+  [[nodiscard]] StudySummary summary() const {
+    StudySummary summary = summary_;
+    summary.cells = cells_.size();
+    std::size_t recorded = 0;
+    for (const CellPoint& cell : cells_) {
+      const CellRecord* record = is_missing(cell) ? nullptr : store_.find(cell.key);
+      if (record == nullptr) continue;
+      recorded += 1;
+      summary.failed += record->failed();
+      for (const StageSpending& stage : record->stages) {
+        summary.steps += stage.steps;
+        if (stage.shared) summary.steps_shared += stage.steps;
+      }
+    }
+    summary.elsewhere = recorded - summary.done - summary.reused;
+    summary.seconds = elapsed();
+    return summary;
+  }
+
+  std::vector<CellPoint> cells_;
+  StudyFolder folder_;
+  ArtifactStore parts_;
+  RecordStore store_;
+  const CellWork& work_;
+  const StudyOptions& options_;
+  CellCosts costs_;
+  std::set<std::string> retry_{};  ///< failed before this call, and not run again since
+  StudySummary summary_{};
+  double seconds_of_cells_ = 0;  ///< recorded by all processes since this call began
+  Clock::time_point begun_ = Clock::now();
+};
+
+}  // namespace detail
+
+/// Runs every cell of a study that has no record, and records it. Any number of processes may do so in one folder at once:
+/// no two run the same cell, and the cell of one that dies is taken by another. A study that was interrupted, or that was
+/// given more budgets, seeds or recipes, runs what is missing.
+///
+/// A cell whose experiment throws is recorded with its error, and the study goes on; but memory or a disk that is
+/// exhausted ends the study with StudyError, since every cell would fail by it. Throws OptionError for a study or a shard
+/// that cannot be, StudyError for records that contradict each other, and FileError.
+template <class G, class Experiment>
+StudySummary run_study(const Study<G>& study, const std::filesystem::path& folder,
+                       const Experiment& experiment, const StudyOptions& options = {}) {
+  if constexpr (verify_experiment<Experiment, G>()) {
+    detail::CellWork work{.run = [&](const CellPoint& cell, const CellRun& run) {
+      return G::visit(cell.pipeline, [&](const auto& recipe) { return experiment(recipe, cell, run); });
+    }};
+    if constexpr (HasCost<Experiment>)
+      work.cost = [&](const CellPoint& cell) { return experiment.cost(cell); };
+    if constexpr (HasParts<Experiment>) {
+      work.parts = [&](const CellPoint& cell) { return experiment.parts(cell); };
+    }
+    return detail::StudyRunner{study.cells(experiment), StudyFolder{folder}, work, options}.run();
+  }
+  return {};
+}
+
+}  // namespace tithe
