@@ -49,6 +49,128 @@ static_assert(of(3, 4).count(Stage::preference) == Examples{4} && of(3, 4)[1].st
 static_assert(Budget::money(Money::of(100), prices).cost(of(5, 25)) == Money::of(100).parts());
 static_assert(Budget::money(Money::of(101), prices).affordable(Stage::sft) == Examples{10});
 
+// Compute: 989 Tflop/s at 40% for an hour are 1.42416e18 operations, and cost what the hour does.
+constexpr ComputePrice h100{
+    .peak = Throughput::teraflops(989), .utilisation = Share{0.4}, .per_hour = Money::of(2)};
+static_assert(h100.within({1}) == Compute::of(1.42416e18));
+static_assert(h100.cost(Compute::of(1.42416e18)) == Money::of(2));
+static_assert(h100.hours(Compute::of(7.1208e17)) == DeviceHours{0.5});
+static_assert(Compute::of(1) == Compute::from_parts(1) && Compute::of(1'000'001).operations() == 2e6,
+              "upward");
+static_assert(h100.cost(Compute::of(1e9)).parts() == 2, "1.4 billionths");
+
+// A device that does 1 Tflop/s at 2 an hour: 9e14 operations are a quarter of an hour, 0.5.
+constexpr ComputePrice slow{
+    .peak = Throughput::teraflops(2), .utilisation = Share{0.5}, .per_hour = Money::of(2)};
+constexpr StageCompute work{.demonstration = Compute::of(9e14), .preference = Compute::of(3.6e15)};
+constexpr AnnotationPrices cheap{.demonstration = Money::of(1.5), .preference = Money::of(1)};
+
+// Money for both: a demonstration costs 1.5 + 0.5, a preference 1 + 2. Half of 60 is 15 and 10.
+constexpr Budget for_both = Budget::money(Money::of(60), cheap).paying_for(work, slow);
+static_assert(for_both.price(Stage::sft) == Money::of(2).parts() &&
+              for_both.price(Stage::preference) == Money::of(3).parts());
+static_assert(for_both.split(Share{0.5}) == of(15, 10));
+static_assert(for_both.annotation() == cheap && for_both.label_compute() == work &&
+              for_both.device() == slow);
+
+// Two limits: 100 labels, and 40 hours, of which a demonstration takes a quarter and a preference one. Half of as many
+// labels as the hours reach for, 64, are 32 and 32: 8 hours and 32.
+constexpr Budget within_hours = Budget::examples(100).within(slow.within({40}), work);
+static_assert(within_hours.split(Share{0.5}) == of(32, 32));
+static_assert(within_hours.split(Share{1}) == of(100, 0), "25 hours do");
+static_assert(within_hours.split(Share{0}) == of(0, 40));
+static_assert(within_hours.split(Share{0.9}) == of(90, 10), "32.5 hours do, and all labels are bought");
+// The hours that are left beside whole preferences train demonstrations: 2.5 hours are 0.2 · 2.94 → 1, then 2 and 2.
+static_assert(Budget::examples(100).within(slow.within({2.5}), work).split(Share{0.2}) == of(2, 2));
+static_assert(within_hours.affordable(Stage::preference, Examples{8}) == Examples{38});
+static_assert(within_hours.affordable(Stage::preference, Examples{101}) == Examples{0});
+static_assert(within_hours.covers(of(32, 32)) && !within_hours.covers(of(32, 33)) &&
+              !within_hours.covers(of(101, 0)));
+// A wide limit changes nothing.
+static_assert(Budget::examples(5'000).within(Compute::of(1e24), work).split(Share{0.1}) == of(500, 4'500));
+// Operations alone: a fifth of 20 hours are 16 demonstrations, and 16 hours are 16 preferences.
+static_assert(Budget::compute(slow.within({20}), work).split(Share{0.2}) == of(16, 16));
+// Money that pays for both, within hours.
+static_assert(for_both.within(slow.within({5}), work).split(Share{0.5}) == of(8, 3));
+
+// By tokens: a label of 200 prompt and 50 completion tokens at 1 and 4 a thousand is 0.4.
+constexpr TokenPrice by_tokens{.per_thousand_prompt = Money::of(1), .per_thousand_completion = Money::of(4)};
+static_assert(by_tokens.of({.prompt = 200, .completion = 50}) == Money::of(0.4));
+constexpr Budget token_budget =
+    Budget::money_by_tokens(Money::of(10), {.demonstration = by_tokens,
+                                            .preference = {.per_thousand_completion = Money::of(2)},
+                                            .mean = {.demonstration = {.prompt = 200, .completion = 50},
+                                                     .preference = {.prompt = 200, .completion = 100}}});
+static_assert(token_budget.split(Share{0.5}) ==
+              Budget::money(Money::of(10), {.demonstration = Money::of(0.4), .preference = Money::of(0.2)})
+                  .split(Share{0.5}));
+static_assert(AnnotationPrices::of_ratio(1.5, Money::of(0.002)).demonstration == Money::of(0.003));
+static_assert(AnnotationPrices::of_ratio(10).ratio() == 10 && studied_cost_ratios.size() == 6);
+
+CATCH_TEST_CASE("of a thousand price lists and budgets, none overspends or leaves a label's price",
+                "[budget]") {
+  SplitMix64 random{Seed{11}};
+  const auto up_to = [&](std::uint64_t bits) {
+    return static_cast<std::int64_t>(random() >> (64 - bits + random.below(bits)));
+  };
+  int second_limit_binds = 0, both_kinds = 0;
+  for (int i = 0; i < 1'000; ++i) {
+    const AnnotationPrices list{.demonstration = Money::from_parts(1 + up_to(40)),
+                                .preference = Money::from_parts(1 + up_to(40))};
+    const StageCompute of_label{.demonstration = Compute::from_parts(1 + up_to(40)),
+                                .preference = Compute::from_parts(1 + up_to(40))};
+    const ComputePrice device{.peak = Throughput::teraflops(1 + 999 * random.uniform()),
+                              .utilisation = Share{0.05 + 0.9 * random.uniform()},
+                              .per_hour = Money::of(10 * random.uniform())};
+    const Money amount = Money::from_parts(up_to(62));
+    const Compute most = Compute::from_parts(up_to(62));
+    const Budget bills = Budget::money(amount, list);
+    const Share share{random.below(4) == 0 ? static_cast<double>(random.below(2)) : random.uniform()};
+    for (const Budget& budget :
+         {bills, bills.paying_for(of_label, device), bills.within(most, of_label),
+          bills.paying_for(of_label, device).within(most, of_label), Budget::compute(most, of_label),
+          Budget::examples(up_to(20)).within(most, of_label)}) {
+      CATCH_CAPTURE(i, amount.parts(), list.demonstration.parts(), list.preference.parts(), most.parts(),
+                    of_label.demonstration.parts(), of_label.preference.parts(), share.value());
+      const Plan plan = budget.split(share);
+      const Examples demonstrations = plan.count(Stage::sft), preferences = plan.count(Stage::preference);
+      bool buys_demonstration = share.value() != 0, buys_preference = share.value() != 1;
+      for (const BudgetLimit& limit : budget.limits()) {
+        const std::int64_t left = limit.amount - demonstrations.value() * limit.demonstration -
+                                  preferences.value() * limit.preference;
+        CATCH_REQUIRE(left >= 0);
+        buys_demonstration = buys_demonstration && left >= limit.demonstration;
+        buys_preference = buys_preference && left >= limit.preference;
+      }
+      CATCH_REQUIRE(!buys_demonstration);
+      CATCH_REQUIRE(!buys_preference);
+      CATCH_REQUIRE(budget.covers(plan));
+      second_limit_binds += budget.limits().size() == 2 && plan != bills.split(share) ? 1 : 0;
+      both_kinds += demonstrations > Examples{} && preferences > Examples{} ? 1 : 0;
+      if (budget == bills) {  // the same in money, which adds up to the last billionth
+        const Money spent = list.demonstration * demonstrations + list.preference * preferences;
+        CATCH_REQUIRE(spent <= amount);
+        if (share.value() != 0) CATCH_REQUIRE(amount - spent < list.demonstration);
+        if (share.value() != 1) CATCH_REQUIRE(amount - spent < list.preference);
+      }
+    }
+  }
+  CATCH_CHECK(second_limit_binds > 500);
+  CATCH_CHECK(both_kinds > 1'000);
+}
+
+CATCH_TEST_CASE("a share keeps its meaning where a second limit does not reach for all", "[budget]") {
+  // Large counts, so that rounding does not show: money is spent at the share that was asked for.
+  const Budget budget = Budget::money(Money::of(1e6), cheap).within(slow.within({9'000}), work);
+  for (const double share : {0.05, 0.2, 0.4, 0.5}) {
+    const Plan plan = budget.split(Share{share});
+    const double on_sft = 1.5 * static_cast<double>(plan.count(Stage::sft).value());
+    const double on_preferences = static_cast<double>(plan.count(Stage::preference).value());
+    CATCH_CHECK(on_sft / (on_sft + on_preferences) ==
+                test::Approx(share).margin(1e-3));  // two labels of 9,000
+  }
+}
+
 CATCH_TEST_CASE("a split never overspends, and leaves less than a label that it may buy", "[budget]") {
   SplitMix64 random{Seed{3}};
   for (int i = 0; i < 20'000; ++i) {
@@ -104,6 +226,25 @@ CATCH_TEST_CASE("budgets and plans that cannot be are refused with their reason"
                    }),
                    "a positive price for each kind"));
   CATCH_CHECK(says(test::thrown<BudgetError>([] { return of(-1, 2); }), "count of examples"));
+  CATCH_CHECK(
+      says(test::thrown<BudgetError>([] { return Budget::examples(9).paying_for(work, slow); }),
+           "Budget::paying_for needs money that pays for labels alone, but found a budget of examples."));
+  CATCH_CHECK(says(test::thrown<BudgetError>([] { return for_both.paying_for(work, slow); }),
+                   "found a budget of money, which pays for compute."));
+  CATCH_CHECK(says(test::thrown<BudgetError>([] { return within_hours.within(Compute::of(1e18), work); }),
+                   "Budget::within needs a budget without a limit on compute"));
+  CATCH_CHECK(says(test::thrown<BudgetError>([] {
+                     return for_both.within(Compute::of(1e18), {Compute::of(1e9), Compute::of(1e9)});
+                   }),
+                   "the same operations a label as before"));
+  CATCH_CHECK(says(test::thrown<BudgetError>([] {
+                     return Budget::examples(9).within(Compute::of(1e18),
+                                                       {.demonstration = Compute::of(1e9)});
+                   }),
+                   "more than 0 operations for each kind of label, but found 0 million"));
+  CATCH_CHECK(says(test::thrown<BudgetError>([] { return Compute::of(1e25); }), "from 0 to 9.2e18"));
+  CATCH_CHECK(says(test::thrown<BudgetError>([] { return ComputePrice{}.cost(Compute::of(1)); }),
+                   "a peak and a utilisation above 0"));
 
   Plan full;
   for (std::size_t i = 0; i < Plan::capacity; ++i) full.append({Stage::sft, Examples{1}});

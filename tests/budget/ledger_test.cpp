@@ -102,6 +102,17 @@ CATCH_TEST_CASE("money is spent at its prices", "[ledger]") {
   CATCH_CHECK(ledger.left() == Money::of(1.4).parts());
 }
 
+CATCH_TEST_CASE("a plan is within every limit of its budget", "[ledger]") {
+  // 3 demonstrations at 2 and 7 preferences at 3: 27 million operations.
+  const StageCompute of_label{.demonstration = Compute::of(2e6), .preference = Compute::of(3e6)};
+  const auto error = thrown<BudgetError>(
+      [&] { return Ledger{Budget::examples(12).within(Compute::of(26e6), of_label), interleaved}; });
+  CATCH_CHECK(contains(error.what(),
+                       "Ledger needs a plan within the budget of 26 million operations, but found one that "
+                       "costs 27. Make the plan of the same budget, by a schedule."));
+  CATCH_CHECK_NOTHROW(Ledger{Budget::examples(12).within(Compute::of(27e6), of_label), interleaved});
+}
+
 CATCH_TEST_CASE("more labels than there are is an error before anything is drawn", "[ledger]") {
   const std::vector<Finding> unusable{{.outcome = Outcome::duplicate},
                                       {.outcome = Outcome::too_long},

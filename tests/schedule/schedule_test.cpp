@@ -1,4 +1,5 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -87,11 +88,41 @@ struct Stumbles {
   static constexpr bool grows_with_budget = true;
   Plan plan(const Budget& budget) const {
     const std::int64_t amount = budget.amount();
-    if (budget.is_money() || amount == 0) return budget.split(tithe::Share{0});
+    if (budget.unit() != tithe::BudgetUnit::examples || budget.limits().size() > 1 || amount == 0)
+      return budget.split(tithe::Share{0});
     const std::int64_t demonstrations = amount / 10 + (amount % 10 == 0 ? 1 : 0);
     return {{Stage::sft, Examples{demonstrations}}, {Stage::preference, Examples{amount - demonstrations}}};
   }
   std::string name() const { return "Stumbles"; }
+};
+
+/// Looks at the first limit alone.
+struct ForgetsCompute {
+  Plan plan(const Budget& budget) const {
+    return {{Stage::sft, budget.limits().front().affordable(Stage::sft)}};
+  }
+  std::string name() const { return "ForgetsCompute"; }
+};
+
+/// Leaves a part of what may be trained.
+struct SparesCompute {
+  Plan plan(const Budget& budget) const {
+    if (budget.limits().size() == 1) return budget.split(tithe::Share{1});
+    const Examples by_compute = budget.limits().back().affordable(Stage::sft);
+    return {{Stage::sft,
+             std::min(budget.limits().front().affordable(Stage::sft), Examples{by_compute.value() * 3 / 4})}};
+  }
+  std::string name() const { return "SparesCompute"; }
+};
+
+/// Preferences alone as soon as a limit on compute is wide enough, and demonstrations until then.
+struct TurnsWithCompute {
+  static constexpr bool grows_with_budget = true;
+  Plan plan(const Budget& budget) const {
+    const bool is_wide = budget.unit() == tithe::BudgetUnit::compute && budget.amount() > 1'000'000;
+    return budget.split(tithe::Share{is_wide ? 0. : 1.});
+  }
+  std::string name() const { return "TurnsWithCompute"; }
 };
 
 struct BreaksItsWord {
@@ -264,6 +295,13 @@ CATCH_TEST_CASE("each law finds the schedule that breaks it") {
       schedule_laws(user::Stumbles{}).text() ==
       "Stumbles: buys no less of a stage with a larger budget: not so for a budget of 10 examples gives "
       "the plan sft 2 preference 8.\n");
+  CATCH_CHECK(schedule_laws(user::ForgetsCompute{}).text() ==
+              "ForgetsCompute: never overspends: not so for a budget of 2.000000 at 2.000000 and 0.500000 a "
+              "label within 4000 million operations at 8000 and 1000 a label gives the plan sft 1.\n");
+  CATCH_CHECK(schedule_laws(user::SparesCompute{}).size() == 1);
+  CATCH_CHECK(schedule_laws(user::SparesCompute{}).names("spends all that the prices of its labels allow"));
+  CATCH_CHECK(schedule_laws(user::TurnsWithCompute{}).size() == 1);
+  CATCH_CHECK(schedule_laws(user::TurnsWithCompute{}).names("buys no less of a stage with a larger budget"));
   // What a wrapper is made of breaks the same laws through it.
   CATCH_CHECK(schedule_laws(Interleaved<user::Wastes, 2>{}).names("spends all that the prices"));
   CATCH_CHECK(schedule_laws(Interleaved<user::Overspends, 2>{}).names("never overspends"));

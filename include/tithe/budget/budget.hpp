@@ -1,99 +1,177 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 
+#include "tithe/budget/compute.hpp"
+#include "tithe/budget/limit.hpp"
 #include "tithe/budget/plan.hpp"
+#include "tithe/budget/prices.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/units.hpp"
 
-/// What may be spent on annotation, and how a share of it becomes a plan.
+/// What may be spent on labels and on training, and how a share of it becomes a plan.
 namespace tithe {
 
-/// What one label of each kind costs. A preference is a pair, or a completion with a verdict.
-struct AnnotationPrices {
-  Money demonstration{};
-  Money preference{};
-  friend constexpr bool operator==(const AnnotationPrices&, const AnnotationPrices&) = default;
-};
-
-/// A limit on annotation, in examples or in money. Shares of it are shares in its own unit.
+/// A limit on labels, in examples or in money, or on compute, or on both at once. Shares of it are shares in the unit
+/// of its first limit.
+///
+///     Budget::examples(5'000)                                       labels
+///     Budget::money(m, prices)                                      money, for labels
+///     Budget::money(m, prices).paying_for(compute, device)          money, for labels and for training on them
+///     Budget::money(m, prices).within(device.within({8}), compute)  money, and no more than 8 hours
+///     Budget::compute(Compute::of(1e18), compute)                   operations alone
 class Budget {
  public:
   /// So many examples, whatever their kind. Throws BudgetError if negative.
   static constexpr Budget examples(std::int64_t count) {
-    require_not_negative(count, "Budget::examples");
-    return Budget{count, 1, 1, false};
+    return Budget{{.unit = BudgetUnit::examples, .amount = count}, "Budget::examples"};
   }
   static constexpr Budget examples(Examples count) { return examples(count.value()); }
 
   /// So much money at these prices. Throws BudgetError for a negative amount or a price that is not positive.
   static constexpr Budget money(Money amount, const AnnotationPrices& prices) {
-    require_not_negative(amount.parts(), "Budget::money");
-    for (const Money price : {prices.demonstration, prices.preference}) {
-      if (price <= Money{}) {
-        throw BudgetError{{.who = "Budget::money",
-                           .required = "a positive price for each kind of label",
-                           .found = std::to_string(price.units()),
-                           .fix = "Give both prices; use Budget::examples if labels cost nothing"}};
-      }
-    }
-    return Budget{amount.parts(), prices.demonstration.parts(), prices.preference.parts(), true};
+    Budget budget{
+        {BudgetUnit::money, amount.parts(), prices.demonstration.parts(), prices.preference.parts()},
+        "Budget::money"};
+    budget.annotation_ = prices;
+    return budget;
+  }
+  /// So much money, for labels that cost by their tokens. A plan is made at the prices of the mean lengths; what is paid
+  /// follows from each label's own, and never exceeds the amount.
+  static constexpr Budget money_by_tokens(Money amount, const TokenPrices& prices) {
+    Budget budget = money(amount, prices.at_mean());
+    budget.by_tokens_ = prices;
+    return budget;
   }
 
-  [[nodiscard]] constexpr bool is_money() const { return is_money_; }
-  /// The limit: examples, or billionths of the currency's unit.
-  [[nodiscard]] constexpr std::int64_t amount() const { return amount_; }
-  /// What one label for a stage costs, in the same unit as `amount`.
-  [[nodiscard]] constexpr std::int64_t price(Stage stage) const {
-    return stage == Stage::sft ? sft_price_ : preference_price_;
+  /// So many operations of training, whatever labels cost.
+  static constexpr Budget compute(Compute amount, const StageCompute& of_label) {
+    Budget budget{limit_of(amount, of_label), "Budget::compute"};
+    budget.compute_ = of_label;
+    return budget;
   }
+
+  /// The same money, which also pays for training: a label costs its annotation and the device's time for it. Throws
+  /// BudgetError if the budget is not money, or pays for compute already.
+  [[nodiscard]] constexpr Budget paying_for(const StageCompute& of_label, const ComputePrice& device) const {
+    require(is_money() && !device_, "Budget::paying_for", "money that pays for labels alone");
+    require_known(of_label, "Budget::paying_for");
+    Budget budget = *this;
+    budget.limits_[0].demonstration += device.cost(of_label.demonstration).parts();
+    budget.limits_[0].preference += device.cost(of_label.preference).parts();
+    budget.compute_ = of_label;
+    budget.device_ = device;
+    return budget;
+  }
+
+  /// The same budget, with a second limit: so many operations of training. A plan fits both. Throws BudgetError if the
+  /// budget has a limit on compute.
+  [[nodiscard]] constexpr Budget within(Compute amount, const StageCompute& of_label) const {
+    require(size_ == 1 && unit() != BudgetUnit::compute, "Budget::within",
+            "a budget without a limit on compute");
+    require_known(of_label, "Budget::within");
+    Budget budget = *this;
+    budget.limits_[budget.size_++] = limit_of(amount, of_label);
+    budget.limits_[1].require_valid("Budget::within");
+    budget.compute_ = of_label;
+    return budget;
+  }
+
+  /// The first limit's unit, its amount in whole parts of it (examples, billionths of the currency's unit, millions of
+  /// operations), and what one label for a stage takes of it.
+  [[nodiscard]] constexpr BudgetUnit unit() const { return limits_[0].unit; }
+  [[nodiscard]] constexpr bool is_money() const { return unit() == BudgetUnit::money; }
+  [[nodiscard]] constexpr std::int64_t amount() const { return limits_[0].amount; }
+  [[nodiscard]] constexpr std::int64_t price(Stage stage) const { return limits_[0].price(stage); }
   /// What a plan would cost, in the same unit as `amount`.
-  [[nodiscard]] constexpr std::int64_t cost(const Plan& plan) const {
-    std::int64_t sum = 0;
-    for (const Slice& slice : plan) sum += slice.count.value() * price(slice.stage);
-    return sum;
+  [[nodiscard]] constexpr std::int64_t cost(const Plan& plan) const { return limits_[0].cost(plan); }
+  /// The limits, one or two; what fits all of them may be bought.
+  [[nodiscard]] constexpr std::span<const BudgetLimit> limits() const {
+    return std::span{limits_}.first(size_);
   }
-  /// How many labels for one stage alone the budget buys.
-  [[nodiscard]] constexpr Examples affordable(Stage stage) const { return Examples{amount_ / price(stage)}; }
+
+  /// What a label's annotation costs in money, without compute; nothing where the budget is not money.
+  [[nodiscard]] constexpr const AnnotationPrices& annotation() const { return annotation_; }
+  /// The prices behind it, where labels cost by their tokens.
+  [[nodiscard]] constexpr const std::optional<TokenPrices>& by_tokens() const { return by_tokens_; }
+  /// What training on a label takes, where the budget says.
+  [[nodiscard]] constexpr const std::optional<StageCompute>& label_compute() const { return compute_; }
+  /// The device whose time the money pays for, where it does.
+  [[nodiscard]] constexpr const std::optional<ComputePrice>& device() const { return device_; }
+
+  /// How many labels of one stage the budget buys, beside so many of the other.
+  [[nodiscard]] constexpr Examples affordable(Stage stage, Examples beside = {}) const {
+    Examples most = limits_[0].affordable(stage, beside);
+    for (const BudgetLimit& limit : limits().subspan(1)) {
+      most = std::min(most, limit.affordable(stage, beside));
+    }
+    return most;
+  }
+  /// Whether a plan costs no more than any limit.
+  [[nodiscard]] constexpr bool covers(const Plan& plan) const {
+    return std::ranges::all_of(limits(), [&](const BudgetLimit& limit) { return limit.covers(plan); });
+  }
 
   /// The plan that gives a share to supervised fine-tuning and the rest to preferences, in that order.
   ///
   /// The share is rounded to the nearest whole number of demonstrations, halves upward, as far as the budget goes; the
   /// rest buys whole preferences; what is then left buys more demonstrations, unless the share is 0. So a plan never
   /// overspends, what is left is less than the price of any label that it may buy, and the unit of the amounts does
-  /// not matter. A share of 0 or 1 buys one kind only.
+  /// not matter. A share of 0 or 1 buys one kind only. Where a second limit does not reach for all that the first one
+  /// buys, the share is of as much of the first as it reaches for.
   [[nodiscard]] constexpr Plan split(Share sft) const {
     // The quotient first: it is the same double whatever the unit is.
-    const double exact = sft.value() * (static_cast<double>(amount_) / static_cast<double>(sft_price_)) + 0.5;
-    const std::int64_t most = amount_ / sft_price_;
-    std::int64_t demonstrations = exact < static_cast<double>(most) ? static_cast<std::int64_t>(exact) : most;
-    const std::int64_t preferences =
-        sft.value() == 1 ? 0 : (amount_ - demonstrations * sft_price_) / preference_price_;
-    if (sft.value() != 0) demonstrations = (amount_ - preferences * preference_price_) / sft_price_;
-    return {{Stage::sft, Examples{demonstrations}}, {Stage::preference, Examples{preferences}}};
+    const double all = sft.value() * (static_cast<double>(amount()) / static_cast<double>(price(Stage::sft)));
+    const double rest =
+        (1 - sft.value()) * (static_cast<double>(amount()) / static_cast<double>(price(Stage::preference)));
+    double reached = 1;
+    for (const BudgetLimit& limit : limits().subspan(1))
+      reached = std::min(reached, limit.part_covered(all, rest));
+    const double exact = reached * all + 0.5;
+    const Examples most = affordable(Stage::sft);
+    Examples demonstrations =
+        exact < static_cast<double>(most.value()) ? Examples{static_cast<std::int64_t>(exact)} : most;
+    const Examples preferences =
+        sft.value() == 1 ? Examples{} : affordable(Stage::preference, demonstrations);
+    if (sft.value() != 0) demonstrations = affordable(Stage::sft, preferences);
+    return {{Stage::sft, demonstrations}, {Stage::preference, preferences}};
   }
 
   friend constexpr bool operator==(const Budget&, const Budget&) = default;
 
  private:
-  constexpr Budget(std::int64_t amount, std::int64_t sft_price, std::int64_t preference_price, bool is_money)
-      : amount_{amount}, sft_price_{sft_price}, preference_price_{preference_price}, is_money_{is_money} {}
+  constexpr Budget(const BudgetLimit& first, const char* who) : limits_{first} { first.require_valid(who); }
 
-  static constexpr void require_not_negative(std::int64_t amount, const char* who) {
-    if (amount < 0) {
-      throw BudgetError{{.who = who,
-                         .required = "an amount that is not negative",
-                         .found = std::to_string(amount),
-                         .fix = "Give what may be spent, not what is owed"}};
-    }
+  static constexpr BudgetLimit limit_of(Compute amount, const StageCompute& of_label) {
+    return {BudgetUnit::compute, amount.parts(), of_label.demonstration.parts(), of_label.preference.parts()};
+  }
+  // One budget has one idea of what training on a label takes.
+  constexpr void require_known(const StageCompute& of_label, const char* who) const {
+    require(!compute_ || *compute_ == of_label, who, "the same operations a label as before");
+  }
+  constexpr void require(bool holds, const char* who, const char* required) const {
+    if (holds) return;
+    throw BudgetError{{.who = who,
+                       .required = required,
+                       .found = "a budget of " + std::string{name(unit())} +
+                                (size_ > 1 ? " within a limit on compute" : "") +
+                                (device_ ? ", which pays for compute" : ""),
+                       .fix = "Begin with Budget::examples or Budget::money, and say each thing once"}};
   }
 
-  std::int64_t amount_;
-  std::int64_t sft_price_;
-  std::int64_t preference_price_;
-  bool is_money_;
+  std::array<BudgetLimit, 2> limits_{};
+  std::size_t size_ = 1;
+  AnnotationPrices annotation_{};
+  std::optional<TokenPrices> by_tokens_{};
+  std::optional<StageCompute> compute_{};
+  std::optional<ComputePrice> device_{};
 };
 
 }  // namespace tithe

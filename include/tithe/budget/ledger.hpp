@@ -53,12 +53,7 @@ class Ledger {
   /// plan can have written.
   Ledger(const Budget& budget, const Plan& plan, std::vector<LedgerEntry> entries = {})
       : budget_{budget}, plan_{plan} {
-    if (budget.cost(plan) > budget.amount()) {
-      throw BudgetError{{.who = "Ledger",
-                         .required = "a plan within the budget of " + std::to_string(budget.amount()),
-                         .found = "one that costs " + std::to_string(budget.cost(plan)),
-                         .fix = "Make the plan of the same budget, by a schedule"}};
-    }
+    require_covered(budget, plan);
     for (std::size_t first = 0; first < entries.size();) {
       const std::size_t slice = entries[first].slice;
       std::size_t last = first;
@@ -224,6 +219,16 @@ class Ledger {
   static std::string address(const Origin& origin) {
     const std::string place = origin.file + ':' + std::to_string(origin.line);
     return '"' + origin.id + '"' + (origin.file.empty() || origin.id == place ? "" : " at " + place);
+  }
+  static void require_covered(const Budget& budget, const Plan& plan) {
+    for (const BudgetLimit& limit : budget.limits()) {
+      if (limit.covers(plan)) continue;
+      const std::string unit = limit.unit == BudgetUnit::compute ? " million operations" : "";
+      throw BudgetError{{.who = "Ledger",
+                         .required = "a plan within the budget of " + std::to_string(limit.amount) + unit,
+                         .found = "one that costs " + std::to_string(limit.cost(plan)),
+                         .fix = "Make the plan of the same budget, by a schedule"}};
+    }
   }
   [[noreturn]] static void fail_entry(std::string required, const LedgerEntry& entry) {
     throw BudgetError{{.who = "Ledger",

@@ -34,17 +34,12 @@ struct ColdStartFloor {
     if (count > static_cast<double>(most.value())) return {{Stage::sft, most}};
 
     const Plan planned = schedule.plan(budget);
-    const std::int64_t missing = static_cast<std::int64_t>(count.value()) - planned.count(Stage::sft).value();
-    if (missing <= 0) return planned;
+    const Examples floor{static_cast<std::int64_t>(count.value())};
+    if (planned.count(Stage::sft) >= floor) return planned;
 
     // Whole preferences are given up, as few as pay for what is missing; the change buys demonstrations too.
-    const std::int64_t sft_price = budget.price(Stage::sft);
-    const std::int64_t preference_price = budget.price(Stage::preference);
-    const std::int64_t left = budget.amount() - budget.cost(planned);
-    const std::int64_t short_of = missing * sft_price - left;
-    const std::int64_t given_up = short_of <= 0 ? 0 : (short_of - 1) / preference_price + 1;
-    Examples kept = planned.count(Stage::preference) - Examples{given_up};
-    Slice demonstrations{Stage::sft, Examples{(left + given_up * preference_price) / sft_price}};
+    Examples kept = std::min(planned.count(Stage::preference), budget.affordable(Stage::preference, floor));
+    Slice demonstrations{Stage::sft, budget.affordable(Stage::sft, kept) - planned.count(Stage::sft)};
 
     Plan plan;
     for (const Slice& slice : planned) {

@@ -27,12 +27,10 @@ struct SftCount {
     const Examples most = budget.affordable(Stage::sft);
     if (count > static_cast<double>(most.value())) return {{Stage::sft, most}};
 
-    const std::int64_t sft_price = budget.price(Stage::sft);
-    const std::int64_t preference_price = budget.price(Stage::preference);
-    auto demonstrations = static_cast<std::int64_t>(count.value());
-    const std::int64_t preferences = (budget.amount() - demonstrations * sft_price) / preference_price;
-    if (demonstrations != 0) demonstrations = (budget.amount() - preferences * preference_price) / sft_price;
-    return {{Stage::sft, Examples{demonstrations}}, {Stage::preference, Examples{preferences}}};
+    Examples demonstrations{static_cast<std::int64_t>(count.value())};
+    const Examples preferences = budget.affordable(Stage::preference, demonstrations);
+    if (demonstrations != Examples{}) demonstrations = budget.affordable(Stage::sft, preferences);
+    return {{Stage::sft, demonstrations}, {Stage::preference, preferences}};
   }
 
   [[nodiscard]] std::string name() const { return policy_name("SftCount", {count}); }

@@ -25,11 +25,20 @@ inline Budget money(double amount, double demonstration, double preference) {
                        {.demonstration = Money::of(demonstration), .preference = Money::of(preference)});
 }
 
+inline std::string text_of(const BudgetLimit& limit) {
+  const auto number = [&](std::int64_t parts) {
+    return limit.unit == BudgetUnit::money ? std::to_string(Money::from_parts(parts).units())
+                                           : std::to_string(parts);
+  };
+  if (limit.unit == BudgetUnit::examples) return number(limit.amount) + " examples";
+  return number(limit.amount) + (limit.unit == BudgetUnit::compute ? " million operations at " : " at ") +
+         number(limit.demonstration) + " and " + number(limit.preference) + " a label";
+}
+
 inline std::string text_of(const Budget& budget) {
-  if (!budget.is_money()) return "a budget of " + std::to_string(budget.amount()) + " examples";
-  const auto units = [](std::int64_t parts) { return std::to_string(Money::from_parts(parts).units()); };
-  return "a budget of " + units(budget.amount()) + " at " + units(budget.price(Stage::sft)) + " and " +
-         units(budget.price(Stage::preference)) + " a label";
+  std::string text = "a budget of " + text_of(budget.limits().front());
+  for (const BudgetLimit& limit : budget.limits().subspan(1)) text += " within " + text_of(limit);
+  return text;
 }
 
 inline std::string text_of(const Plan& plan) {
@@ -40,31 +49,37 @@ inline std::string text_of(const Plan& plan) {
   return plan.empty() ? "the empty plan" : text;
 }
 
-/// What a plan could still have bought: under this much may be left. An empty plan may mean either kind of
-/// label.
-inline std::int64_t price_of_one_more(const Budget& budget, const Plan& plan, bool demonstrations,
-                                      bool preferences) {
-  const std::int64_t sft = budget.price(Stage::sft);
-  const std::int64_t preference = budget.price(Stage::preference);
-  if (plan.empty()) return std::max(demonstrations ? sft : 0, preferences ? preference : 0);
-  if (plan.count(Stage::sft) == Examples{}) return preference;
-  if (plan.count(Stage::preference) == Examples{}) return sft;
-  return std::min(sft, preference);
+/// Whether what a plan leaves, in every limit, would buy one more of the labels that it buys. An empty plan may mean
+/// either kind of label: it leaves too much if it could have bought whichever it is.
+inline bool buys_one_more(const Budget& budget, const Plan& plan, bool demonstrations, bool preferences) {
+  const auto buys = [&](Stage stage) {
+    const Stage other = stage == Stage::sft ? Stage::preference : Stage::sft;
+    return plan.count(stage) < budget.affordable(stage, plan.count(other));
+  };
+  if (plan.empty()) {
+    return (!demonstrations || buys(Stage::sft)) && (!preferences || buys(Stage::preference));
+  }
+  return (plan.count(Stage::sft) > Examples{} && buys(Stage::sft)) ||
+         (plan.count(Stage::preference) > Examples{} && buys(Stage::preference));
 }
 
 /// What a schedule that grows with the budget has given each stage, over budgets of one kind that rise.
 class Growth {
  public:
-  /// Whether a stage of the plan falls too far behind a smaller budget's.
+  /// Whether a stage of the plan falls too far behind a smaller budget's: by a label where labels are counted, and
+  /// otherwise by as many as the price of one label of each kind would buy, by the limit that allows the most.
   bool falls(const Budget& budget, const Plan& plan) {
-    const std::int64_t change =
-        budget.is_money() ? budget.price(Stage::sft) + budget.price(Stage::preference) : 1;
     bool found = false;
     for (const Stage stage : {Stage::sft, Stage::preference}) {
-      const std::int64_t given = plan.count(stage).value() * budget.price(stage);
+      const std::int64_t count = plan.count(stage).value();
       std::int64_t& most = most_[static_cast<std::size_t>(stage)];
-      found = found || most - given >= change;
-      most = std::max(most, given);
+      const auto falls_in = [&](const BudgetLimit& limit) {
+        const std::int64_t change =
+            limit.unit == BudgetUnit::examples ? 1 : limit.price(Stage::sft) + limit.price(Stage::preference);
+        return (most - count) * limit.price(stage) >= change;
+      };
+      found = found || std::ranges::all_of(budget.limits(), falls_in);
+      most = std::max(most, count);
     }
     return found;
   }
@@ -73,14 +88,34 @@ class Growth {
   std::array<std::int64_t, 2> most_{};
 };
 
+/// The budgets of an amount that hold more than labels: money for labels and for training on them, labels and money
+/// within a limit on operations that is now the tighter one and now not, and operations alone. Each kind rises with the
+/// amount, and so does one whose second limit stays.
+inline std::vector<Budget> with_compute(std::int64_t amount) {
+  constexpr StageCompute of_label{.demonstration = Compute::of(3e9), .preference = Compute::of(11e9)};
+  constexpr StageCompute of_other{.demonstration = Compute::of(8e9), .preference = Compute::of(1e9)};
+  constexpr ComputePrice device{
+      .peak = Throughput::teraflops(0.001), .utilisation = Share{0.5}, .per_hour = Money::of(70)};
+  const auto units = static_cast<double>(amount);
+  const Budget labels = Budget::examples(amount);
+  const Budget bills = money(units, 2, 0.5);
+  return {bills.paying_for(of_label, device),
+          labels.within(Compute::of(units * 5e9), of_label),
+          labels.within(Compute::of(700e9), of_label),
+          bills.within(Compute::of(units * 6e9), of_label),
+          bills.within(Compute::of(units * 2e9), of_other),
+          bills.paying_for(of_other, device).within(Compute::of(units * 3e9), of_other),
+          Budget::compute(Compute::of(units * 4e9), of_label)};
+}
+
 }  // namespace detail
 
-/// The laws of schedules, over budgets from nothing to millions, in examples and in money: it never
-/// overspends; what it leaves buys none of the labels that it plans; a budget has one plan; the same budget
-/// in a smaller currency unit has the same plan; a stage that it declares never to plan is never planned; where
-/// it declares to grow with the budget, a larger one buys no fewer labels of either stage. In money a further
-/// label of one kind may take the change that bought some of the other: there, what a stage is given never
-/// falls by as much as one label of each kind costs.
+/// The laws of schedules, over budgets from nothing to millions, in examples, in money, in compute, and in two of
+/// them at once: it never overspends any limit; what it leaves buys none of the labels that it plans, as some limit
+/// is short of it; a budget has one plan; the same budget in a smaller currency unit has the same plan; a stage that
+/// it declares never to plan is never planned; where it declares to grow with the budget, a larger one buys no fewer
+/// labels of either stage. In money a further label of one kind may take the change that bought some of the other:
+/// there, what a stage is given never falls by as much as one label of each kind costs.
 template <Schedule S>
 [[nodiscard]] Violations schedule_laws(const S& schedule) {
   constexpr bool demonstrations = PlansDemonstrations<S>;
@@ -93,11 +128,9 @@ template <Schedule S>
       violations.expect(law, what,
                         [&] { return detail::text_of(budget) + " gives " + detail::text_of(plan); });
     };
-    const std::int64_t left = budget.amount() - budget.cost(plan);
-    expect(left >= 0, "never overspends");
-    expect(
-        left < detail::price_of_one_more(budget, plan, demonstrations, preferences) || budget.amount() == 0,
-        "spends all that the prices of its labels allow");
+    expect(budget.covers(plan), "never overspends");
+    expect(!detail::buys_one_more(budget, plan, demonstrations, preferences),
+           "spends all that the prices of its labels allow");
     expect(schedule.plan(budget) == plan, "gives the same plan for the same budget");
     expect(demonstrations || plan.count(Stage::sft) == Examples{},
            "plans no stage that it declares not to plan");
@@ -114,6 +147,12 @@ template <Schedule S>
 
   detail::Growth in_examples;
   for (const std::int64_t amount : amounts) holds_for(Budget::examples(amount), in_examples);
+
+  std::vector<detail::Growth> of_kind(detail::with_compute(0).size());
+  for (const std::int64_t amount : amounts) {
+    const std::vector<Budget> budgets = detail::with_compute(amount);
+    for (std::size_t kind = 0; kind < budgets.size(); ++kind) holds_for(budgets[kind], of_kind[kind]);
+  }
 
   for (const auto& [demonstration, preference] :
        {std::pair{1.0, 1.0}, {2.0, 0.5}, {0.3, 1.7}, {12.0, 0.01}, {0.007, 0.003}}) {

@@ -51,13 +51,37 @@ inline nlohmann::json to_json(const Plan& plan) {
   return slices;
 }
 
-/// A budget: its limit, and what a label costs.
+/// A budget: its limits, and what a label costs. Under "compute" stand the operations of a label, the limit on them, and
+/// the device whose time the money pays for, each where the budget has it.
 inline nlohmann::json to_json(const Budget& budget) {
-  if (!budget.is_money()) return {{"examples", budget.amount()}};
-  const auto units = [](std::int64_t parts) { return Money::from_parts(parts).units(); };
-  return {{"money", units(budget.amount())},
-          {"demonstration_price", units(budget.price(Stage::sft))},
-          {"preference_price", units(budget.price(Stage::preference))}};
+  const auto units = [](Money money) { return money.units(); };
+  nlohmann::json json = nlohmann::json::object();
+  if (budget.unit() == BudgetUnit::examples) json["examples"] = budget.amount();
+  if (budget.is_money()) {
+    json["money"] = units(Money::from_parts(budget.amount()));
+    json["demonstration_price"] = units(budget.annotation().demonstration);
+    json["preference_price"] = units(budget.annotation().preference);
+  }
+  if (const auto& prices = budget.by_tokens()) {
+    for (const Stage stage : {Stage::sft, Stage::preference}) {
+      const TokenPrice price = prices->of(stage);
+      json["per_thousand_tokens"][std::string{name(stage)}] = {units(price.per_thousand_prompt),
+                                                               units(price.per_thousand_completion)};
+    }
+  }
+  if (const auto& compute = budget.label_compute()) {
+    json["compute"] = {{"demonstration", compute->demonstration.operations()},
+                       {"preference", compute->preference.operations()}};
+    const BudgetLimit& last = budget.limits().back();
+    if (last.unit == BudgetUnit::compute)
+      json["compute"]["limit"] = Compute::from_parts(last.amount).operations();
+    if (const auto& device = budget.device()) {
+      json["compute"]["device"] = {{"operations_per_second", device->peak.per_second()},
+                                   {"utilisation", device->utilisation.value()},
+                                   {"per_hour", units(device->per_hour)}};
+    }
+  }
+  return json;
 }
 
 /// What decides a model's numbers besides its weights: the configuration of one that has a DecoderConfig, the text of one
