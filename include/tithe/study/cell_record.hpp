@@ -20,8 +20,8 @@ struct StageSpending {
   Examples paid{};
   double price = 0;  ///< of one label, in units of money; 0 where the budget is one of examples
   std::int64_t steps = 0;
-  bool shared =
-      false;  ///< another cell that begins alike had trained it: which one of them, may differ between runs
+  /// Another cell that begins alike had trained it; which of them does may differ between two runs of the study.
+  bool shared = false;
   double planned_operations = 0;  ///< floating-point operations of its training, as predicted
   double operations = 0;          ///< and of the rows that were really trained on
 };
@@ -50,8 +50,7 @@ struct CellRecord {
   std::vector<StageSpending> stages{};
   std::vector<ProbeRecord> probes{};
   std::string error{};  ///< why the cell failed; empty where it did not
-  double seconds =
-      0;  ///< that it took; with `machine` and `shared` all that may differ between two runs of one cell
+  double seconds = 0;   ///< that it took; it, `machine` and `shared` may differ between two runs of one cell
   std::map<std::string, std::string> machine{};
 
   [[nodiscard]] bool failed() const { return !error.empty(); }
