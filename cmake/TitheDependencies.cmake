@@ -1,7 +1,8 @@
 # Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #
 # The libraries that tithe's own headers include, as targets visible from every folder of a project. They are in Debian as
-# libboost-dev, libeigen3-dev, librange-v3-dev and nlohmann-json3-dev, and for the tokenizer libpcre2-dev and libutf8proc-dev.
+# libboost-dev, libeigen3-dev, librange-v3-dev and nlohmann-json3-dev, and for the tokenizer libpcre2-dev and
+# libutf8proc-dev.
 include_guard()
 
 # Makes the target <name> of a C library that comes without CMake files; appends <description> to the list <result> if it is

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -28,12 +29,6 @@ inline std::vector<double> candidate_shares(const BudgetLine& line) {
   std::ranges::sort(shares);
   shares.erase(std::ranges::unique(shares).begin(), shares.end());
   return shares;
-}
-
-inline std::vector<LabelCounts> points_on(const BudgetLine& line, const std::vector<double>& shares) {
-  std::vector<LabelCounts> points;
-  for (const double share : shares) points.push_back(line.at(share));
-  return points;
 }
 
 /// Surfaces along the budget line, and what follows from them.
@@ -89,6 +84,31 @@ inline double decided_share(const BudgetLine& line, const LineDraws& drawn) {
   double share = (drawn.shares[drawn.best_place()] + drawn.draws.mean(drawn.best_share)) / 2;
   if (share > 0) share = std::max(share, line.money_share(tithe));
   return (1 - share) * line.pairs < fewest_pairs ? 1 : std::min(share, 1.0);
+}
+
+/// The decision, and what it was made from.
+struct Decision {
+  BudgetLine line;
+  std::vector<WeightedBelief> beliefs;  ///< of the cells that were asked for, then of the line's shares
+  LineDraws drawn;
+  double share = 0;        ///< of the money, for demonstrations
+  Eigen::VectorXd scores;  ///< of each draw, at that share
+  double score = 0;        ///< expected there
+};
+
+/// Decides, and looks at some further cells of the surface besides the budget line.
+inline Decision decide(const Prior& prior, const AllocationQuestion& question,
+                       std::span<const LabelCounts> cells = {}) {
+  const BudgetLine line{question};
+  std::vector<double> shares = candidate_shares(line);
+  std::vector<LabelCounts> points{cells.begin(), cells.end()};
+  for (const double share : shares) points.push_back(line.at(share));
+  std::vector<WeightedBelief> beliefs = posterior(prior, question, points);
+  LineDraws drawn{std::move(shares), draw_surfaces(beliefs, std::ssize(cells))};
+  const double share = decided_share(line, drawn);
+  Eigen::VectorXd scores = drawn.scores_at(share);
+  const double score = drawn.draws.mean(scores);
+  return {line, std::move(beliefs), std::move(drawn), share, std::move(scores), score};
 }
 
 }  // namespace tithe::detail

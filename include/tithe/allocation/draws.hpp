@@ -61,20 +61,21 @@ struct SurfaceDraws {
   [[nodiscard]] double mean(const Eigen::VectorXd& of_each) const { return weights.dot(of_each); }
 };
 
-/// Draws from each belief whose weight is at least half a percent.
-inline SurfaceDraws draw_surfaces(std::span<const WeightedBelief> beliefs) {
+/// Draws from each belief whose weight is at least half a percent, at the points from `first` on.
+inline SurfaceDraws draw_surfaces(std::span<const WeightedBelief> beliefs, Eigen::Index first) {
   const auto counts = [](const WeightedBelief& each) { return each.weight >= 0.005; };
   const Eigen::MatrixXd variates = normal_draws();
   SurfaceDraws draws;
   draws.scores.resize(std::ranges::count_if(beliefs, counts) * draws_per_shift,
-                      beliefs[0].belief.mean.size());
+                      beliefs[0].belief.mean.size() - first);
   draws.weights.resize(draws.scores.rows());
   Eigen::Index row = 0;
   for (const WeightedBelief& each : beliefs) {
     if (!counts(each)) continue;
+    const SurfaceBelief belief = each.belief.from(first);
     auto block = draws.scores.middleRows(row, draws_per_shift);
-    block.noalias() = variates * pivoted_cholesky(each.belief.covariance).transpose();
-    block.rowwise() += each.belief.mean.transpose();
+    block.noalias() = variates * pivoted_cholesky(belief.covariance).transpose();
+    block.rowwise() += belief.mean.transpose();
     draws.weights.segment(row, draws_per_shift).setConstant(each.weight);
     row += draws_per_shift;
   }

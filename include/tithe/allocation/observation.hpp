@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tithe/core/units.hpp"
@@ -17,6 +18,19 @@ enum class MetricKind {
   judged,    ///< a judge prefers it to another answer: a win rate
   verified,  ///< a program checks it: exact match, unit tests, instructions that were followed
 };
+
+/// The word for a kind, as options, files and names have it.
+[[nodiscard]] constexpr std::string_view kind_name(MetricKind kind) {
+  switch (kind) {
+    case MetricKind::judged:
+      return "judged";
+    case MetricKind::verified:
+      return "verified";
+    case MetricKind::unknown:
+      break;
+  }
+  return "unknown";
+}
 
 /// The score of a model that so many demonstrations, then so many preferences, were spent on.
 struct Observation {

@@ -7,17 +7,23 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "tithe/allocation/decision.hpp"
 #include "tithe/allocation/kernel.hpp"
 #include "tithe/allocation/normal.hpp"
 #include "tithe/allocation/posterior.hpp"
+#include "tithe/allocation/prior.hpp"
 #include "tithe/allocation/purchase.hpp"
+#include "tithe/allocation/question.hpp"
 #include "tithe/allocation/recommendation.hpp"
+#include "tithe/core/units.hpp"
 
 /// What a further run is worth before it is made: the knowledge gradient (Frazier, Powell, Dayanik 2009).
-namespace tithe::detail {
+namespace tithe {
+namespace detail {
 
 /// The runs that are considered: 100 to 5,000 labels, from demonstrations alone to a tenth of them.
 inline std::vector<LabelCounts> usual_pilots() {
@@ -31,10 +37,9 @@ inline std::vector<LabelCounts> usual_pilots() {
 }
 
 /// By how much the largest expected logit score of the line would grow if a cell were run, on average over what the
-/// run may show. The beliefs are of all the cells, then of the line's points.
-inline std::vector<double> knowledge_gradients(std::span<const WeightedBelief> beliefs,
-                                               std::span<const LabelCounts> cells, const BudgetLine& line,
-                                               const SurfaceHyperparameters& numbers) {
+/// run may show. The decision is one that looked at the cells.
+inline std::vector<double> knowledge_gradients(const SurfaceHyperparameters& numbers,
+                                               std::span<const LabelCounts> cells, const Decision& decision) {
   constexpr std::size_t nodes = 64;
   std::array<double, nodes> outcomes{};
   for (std::size_t k = 0; k < nodes; ++k) {
@@ -42,14 +47,14 @@ inline std::vector<double> knowledge_gradients(std::span<const WeightedBelief> b
   }
   const auto first = static_cast<Eigen::Index>(cells.size());
   std::vector<double> gains(cells.size());
-  for (const auto& [shift, weight, belief] : beliefs) {
+  for (const auto& [shift, weight, belief] : decision.beliefs) {
     if (weight < 0.02) continue;
     const Eigen::Index count = belief.mean.size() - first;
     const Eigen::ArrayXd mean = belief.mean.tail(count).array();
     for (std::size_t i = 0; i < cells.size(); ++i) {
       const auto cell = static_cast<Eigen::Index>(i);
       const double labels = cells[i].demonstrations + cells[i].preferences;
-      const double noise = run_variance(numbers, labels) * line.reach_penalty(labels);
+      const double noise = run_variance(numbers, labels) * decision.line.reach_penalty(labels);
       const Eigen::ArrayXd slope =
           belief.covariance.col(cell).tail(count).array() / std::sqrt(belief.covariance(cell, cell) + noise);
       double sum = 0;
@@ -60,21 +65,44 @@ inline std::vector<double> knowledge_gradients(std::span<const WeightedBelief> b
   return gains;
 }
 
-/// The cells as runs that can be bought: what they cost, and what they would gain at an expected score.
-inline std::vector<Pilot> price_pilots(std::span<const LabelCounts> cells, std::span<const double> gains,
-                                       const AnnotationPrices& prices, double expected_score) {
+/// The cells as runs that can be bought: what they cost, and what they would gain.
+inline std::vector<Pilot> price_pilots(const Prior& prior, const AllocationQuestion& question,
+                                       std::span<const LabelCounts> cells, const Decision& decision) {
   constexpr double worth = 0.003;
-  std::vector<Pilot> pilots;
+  const std::vector<double> gains = knowledge_gradients(prior.hyperparameters(), cells, decision);
+  std::vector<Pilot> priced;
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const Examples demonstrations{static_cast<std::int64_t>(cells[i].demonstrations)};
     const Examples preferences{static_cast<std::int64_t>(cells[i].preferences)};
-    const double gain = gains[i] * score_slope(expected_score);
-    pilots.push_back({.plan = priced_plan(prices, demonstrations, preferences),
+    const double gain = gains[i] * score_slope(decision.score);
+    priced.push_back({.plan = priced_plan(question.prices, demonstrations, preferences),
                       .gain_logit = gains[i],
                       .gain = gain,
                       .worth_it = gain >= worth});
   }
-  return pilots;
+  return priced;
 }
 
-}  // namespace tithe::detail
+}  // namespace detail
+
+/// What each of some runs would gain, if it were made before the money is spent: a row a cell, of whole labels. The
+/// gain in score is taken at the expected score of the plan. Throws as `recommend` does.
+inline std::vector<Pilot> pilots(const Prior& prior, const AllocationQuestion& question,
+                                 std::span<const LabelCounts> cells) {
+  detail::require_usable("pilots", question);
+  detail::require_usable("pilots", cells);
+  return detail::price_pilots(prior, question, cells, detail::decide(prior, question, cells));
+}
+
+/// The affordable pilot with the largest gain, the first on ties; none that gains nothing. The gain itself and not what
+/// it is per cost: cheap runs are the best value, and change no decision.
+inline std::optional<Pilot> next_pilot(std::span<const Pilot> pilots, Money money) {
+  std::optional<Pilot> best;
+  for (const Pilot& pilot : pilots) {
+    const bool counts = pilot.plan.cost <= money && pilot.gain_logit >= 1e-6;
+    if (counts && (!best || pilot.gain_logit > best->gain_logit)) best = pilot;
+  }
+  return best;
+}
+
+}  // namespace tithe

@@ -38,27 +38,18 @@ inline Interval region_of(const LineDraws& drawn, double epsilon) {
   return {drawn.shares[low], drawn.shares[high]};
 }
 
-inline std::vector<LinePoint> line_of(const AllocationQuestion& question, const LineDraws& drawn,
-                                      const std::vector<WeightedBelief>& beliefs) {
+inline std::vector<LinePoint> line_of(const AllocationQuestion& question, const Decision& decision) {
+  const LineDraws& drawn = decision.drawn;
+  const Eigen::Index first = decision.beliefs[0].belief.mean.size() - std::ssize(drawn.shares);
   std::vector<LinePoint> points;
   for (std::size_t i = 0; i < drawn.shares.size(); ++i) {
     const auto place = static_cast<Eigen::Index>(i);
     points.push_back({.plan = plan_at(drawn.shares[i], question.money, question.prices),
                       .score = drawn.mean_score[place],
-                      .score_80 = surface_interval(beliefs, place),
+                      .score_80 = surface_interval(decision.beliefs, first + place),
                       .regret = expected_regret(drawn, drawn.draws.scores.col(place))});
   }
   return points;
-}
-
-/// The affordable pilot with the largest gain, the first on ties; none that gains nothing.
-inline std::optional<Pilot> next_pilot(const std::vector<Pilot>& pilots, Money money) {
-  std::optional<Pilot> best;
-  for (const Pilot& pilot : pilots) {
-    const bool counts = pilot.plan.cost <= money && pilot.gain_logit >= 1e-6;
-    if (counts && (!best || pilot.gain_logit > best->gain_logit)) best = pilot;
-  }
-  return best;
 }
 
 }  // namespace detail
@@ -78,47 +69,34 @@ inline std::optional<Pilot> next_pilot(const std::vector<Pilot>& pilots, Money m
 /// [0, 1], negative counts, standard errors that are not positive, and a base score that is given twice.
 inline Recommendation recommend(const Prior& prior, const AllocationQuestion& question) {
   detail::require_usable("recommend", question);
-  const detail::BudgetLine line{question};
-  const SurfaceHyperparameters& numbers = prior.hyperparameters();
-
   const std::vector<LabelCounts> cells = detail::usual_pilots();
-  std::vector<double> shares = detail::candidate_shares(line);
-  std::vector<LabelCounts> points = cells;
-  std::ranges::copy(detail::points_on(line, shares), std::back_inserter(points));
-  const std::vector<detail::WeightedBelief> everywhere = detail::posterior(prior, question, points);
-  std::vector<detail::WeightedBelief> on_line;
-  for (const auto& [shift, weight, belief] : everywhere) {
-    on_line.push_back({shift, weight, belief.from(std::ssize(cells))});
-  }
-  const detail::LineDraws drawn{std::move(shares), detail::draw_surfaces(on_line)};
-  const double share = detail::decided_share(line, drawn);
-  const Eigen::VectorXd scores = drawn.scores_at(share);
+  const detail::Decision decision = detail::decide(prior, question, cells);
+  const detail::LineDraws& drawn = decision.drawn;
 
   Recommendation answer;
-  answer.share = share;
-  answer.plan = detail::with_change_spent(detail::plan_at(share, question.money, question.prices),
+  answer.share = decision.share;
+  answer.plan = detail::with_change_spent(detail::plan_at(decision.share, question.money, question.prices),
                                           question.money, question.prices);
   answer.left = question.money - answer.plan.cost;
-  answer.score = drawn.draws.mean(scores);
+  answer.score = decision.score;
   const double labels = static_cast<double>(answer.plan.demonstrations.value()) +
                         static_cast<double>(answer.plan.preferences.value());
-  const double variance = run_variance(numbers, labels);
-  answer.run_80 = detail::run_interval(drawn.draws, scores, variance);
-  answer.regret = detail::expected_regret(drawn, scores);
+  const double variance = run_variance(prior.hyperparameters(), labels);
+  answer.run_80 = detail::run_interval(drawn.draws, decision.scores, variance);
+  answer.regret = detail::expected_regret(drawn, decision.scores);
   const auto [low, high] = detail::central_80(drawn.best_share, drawn.draws.weights);
   answer.best_share_80 = {low, high};
   answer.epsilon = std::sqrt(variance) * score_slope(answer.score);
   answer.region = detail::region_of(drawn, answer.epsilon);
-  answer.line = detail::line_of(question, drawn, on_line);
+  answer.line = detail::line_of(question, decision);
   for (const detail::Rule& rule : detail::usual_rules(question)) {
-    answer.rules.push_back(detail::compare(rule, question, drawn, scores));
+    answer.rules.push_back(detail::compare(rule, question, drawn, decision.scores));
   }
-  for (const auto& each : on_line) answer.efficiency.push_back({each.shift, each.weight});
+  for (const auto& each : decision.beliefs) answer.efficiency.push_back({each.shift, each.weight});
 
-  const std::vector<double> gains = detail::knowledge_gradients(everywhere, cells, line, numbers);
-  answer.pilots = detail::price_pilots(cells, gains, question.prices, answer.score);
-  answer.next_pilot = detail::next_pilot(
-      answer.pilots, question.pilot_money.value_or(Money::from_parts(question.money.parts() / 4)));
+  answer.pilots = detail::price_pilots(prior, question, cells, decision);
+  answer.next_pilot =
+      next_pilot(answer.pilots, question.pilot_money.value_or(Money::from_parts(question.money.parts() / 4)));
   answer.panels = prior.panels();
   answer.runs = question.runs.size();
   answer.extrapolated = detail::is_extrapolated(question, labels);
@@ -134,10 +112,7 @@ inline Recommendation recommend(const AllocationQuestion& question) {
 /// The share of the money alone, as `recommend` decides it, at a fraction of the work.
 inline Share recommended_share(const Prior& prior, const AllocationQuestion& question) {
   detail::require_usable("recommended_share", question);
-  const detail::BudgetLine line{question};
-  std::vector<double> shares = detail::candidate_shares(line);
-  const auto beliefs = detail::posterior(prior, question, detail::points_on(line, shares));
-  return Share{detail::decided_share(line, {std::move(shares), detail::draw_surfaces(beliefs)})};
+  return Share{detail::decide(prior, question).share};
 }
 
 }  // namespace tithe
