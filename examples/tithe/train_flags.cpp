@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "train_flags.hpp"
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -209,7 +210,51 @@ void require_complete(const TrainSettings& settings) {
   check(settings.recipe);
 }
 
+/// Every flag that says what a run is.
+void add_settings(CLI::App& command, TrainSettings& settings) {
+  command.add_option("--out", settings.out, "Folder for what the run writes")->type_name("DIR");
+  add_recipe_and_model_flags(command, settings);
+  add_budget_flags(command, settings);
+  add_run_flags(command, settings);
+}
+
+/// Takes the preset, and concludes what was not given from what was.
+void settle(GivenSettings& given, TrainSettings& settings) {
+  if (settings.preset) take_preset(given, settings);
+  given.settle();
+  complete(settings, given);
+}
+
 }  // namespace
+
+void add_recipe_and_model_flags(CLI::App& command, TrainSettings& settings) {
+  command
+      .add_option(
+          "--preset", settings.preset,
+          "paper: the protocol of Raghavendra et al. 2025, with beta 0.1; paper-released-code: with the beta "
+          "of 1 that its configuration passes. Flags and --config go before it; --print-settings shows it")
+      ->check(CLI::IsMember(preset_names()));
+  add_model_group(command, settings);
+  add_data_flags(command, settings);
+  add_recipe_flags(command, settings.recipe);
+  add_stage_flags(command, settings);
+}
+
+TrainSettings train_settings_of(std::vector<std::string> arguments) {
+  TrainSettings settings;
+  CLI::App command{"", "train"};
+  add_settings(command, settings);
+  std::ranges::reverse(arguments);  // as CLI11 takes them
+  try {
+    command.parse(arguments);
+  } catch (const CLI::ParseError& error) {
+    throw UsageError{error.what()};
+  }
+  GivenSettings given{command};
+  settle(given, settings);
+  require_complete(settings);
+  return settings;
+}
 
 tithe::Budget TrainSettings::the_budget() const {
   if (budget.has_value() == budget_money.has_value()) {
@@ -236,33 +281,18 @@ Command add_train(CLI::App& app) {
   TrainSettings& settings = given->settings;
   CLI::App* command = app.add_subcommand("train", "Spend a budget of labels on a model");
   command->footer(footer);
-  command->add_option("--out", settings.out, "Folder for what the run writes")->type_name("DIR");
   command->add_option("--config", given->config, "TOML file with the same settings; flags go before it")
       ->type_name("FILE");
-  command
-      ->add_option(
-          "--preset", settings.preset,
-          "paper: the protocol of Raghavendra et al. 2025, with beta 0.1; paper-released-code: with the beta "
-          "of "
-          "1 that its configuration passes. Flags and --config go before it; --print-settings shows it")
-      ->check(CLI::IsMember(preset_names()));
   command->add_flag("--print-settings", given->print_settings,
                     "Print the settings that were given, as a TOML file that says by whom, and stop");
   command->add_flag(
       "--dry-run", settings.dry_run,
       "Print what the run would draw, take and need, and stop: nothing is spent, trained or written");
-  add_model_group(*command, settings);
-  add_data_flags(*command, settings);
-  add_budget_flags(*command, settings);
-  add_recipe_flags(*command, settings.recipe);
-  add_stage_flags(*command, settings);
-  add_run_flags(*command, settings);
+  add_settings(*command, settings);
   return {command, [command, given](const Session& session) {
             GivenSettings all{*command};
             if (!given->config.empty()) all.read_file(given->config);
-            if (given->settings.preset) take_preset(all, given->settings);
-            all.settle();
-            complete(given->settings, all);
+            settle(all, given->settings);
             if (given->print_settings) {
               std::cout << all.as_toml();
               require_printed();
