@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
+#include <cstddef>
 #include <iterator>
 #include <optional>
 #include <stop_token>
@@ -26,12 +26,12 @@
 #include "tithe/model/pretrained.hpp"
 #include "tithe/train/identity.hpp"
 #include "tithe/train/mismatched.hpp"
-#include "tithe/train/objective.hpp"
 #include "tithe/train/progress.hpp"
 #include "tithe/train/run.hpp"
 #include "tithe/train/run_reference.hpp"
 #include "tithe/train/run_state.hpp"
-#include "tithe/train/stage.hpp"
+#include "tithe/train/shared_stages.hpp"
+#include "tithe/train/slice_run.hpp"
 #include "tithe/train/verdict_rewards.hpp"
 
 /// An experiment as a type: a schedule, a preference loss and a reference, composed, checked and run.
@@ -85,6 +85,7 @@ class PipelineTrainer {
     ledger.require_available(source);
     RunReference<typename Policies::Reference, M> reference{policies_.reference, model_, plan, options,
                                                             progress};
+    const SharedStages stages{options.shared_stages, model_};
     if (options.on_plan) options.on_plan(ledger);
     progress.begin(model_);  // all that can be refused has been: an earlier run may go now
     if (!progress.resumed()) progress.keep(evaluate_held_out(model_, held_out, evaluation(options)));
@@ -98,14 +99,24 @@ class PipelineTrainer {
       const bool on_demand = !source.available(plan[i].stage).has_value();
       const bool scores_verdicts = row_kind == RowKind::labeled && i + 1 == plan.size();
       const Rows verdicts = scores_verdicts ? held_out.labeled : Rows{};
-      const SliceRun slice{i,       plan[i],  *rows,     on_demand, ledger,
-                           options, progress, reference, verdicts,  rewards};
-      const SliceReport done = plan[i].stage == Stage::sft
-                                   ? train(SupervisedObjective{policies_.supervised, options.head}, slice)
-                                   : train_preference(slice);
+      const SliceRun<Policies, M> slice{.index = i,
+                                        .planned = plan[i],
+                                        .rows = *rows,
+                                        .on_demand = on_demand,
+                                        .held_out_verdicts = verdicts,
+                                        .policies = policies_,
+                                        .model = model_,
+                                        .ledger = ledger,
+                                        .options = options,
+                                        .progress = progress,
+                                        .reference = reference,
+                                        .stages = stages};
+      const SliceReport done = train_slice(
+          slice, [&](const auto& objective) { rewards = rewards_of_verdicts(objective, verdicts, options); });
       cancelled = done.training.cancelled;
       progress.keep(done);
       reference.end(i);
+      if (options.on_slice && !cancelled) options.on_slice(done);
     }
     std::vector<Estimate> after;
     if (!cancelled && !held_out.empty()) {
@@ -151,7 +162,8 @@ class PipelineTrainer {
                      .fingerprint = fingerprint(model_.weights().front().tensor.scalar_type()),
                      .cancelled = cancelled,
                      .resumed = progress.resumed()};
-    for (const SliceReport& slice : report.slices) report.train_seconds += slice.training.seconds;
+    for (const SliceReport& slice : report.slices)
+      report.train_seconds += slice.shared ? 0 : slice.training.seconds;
     return report;
   }
 
@@ -167,67 +179,14 @@ class PipelineTrainer {
     return rows_of(ledger.draw_again(source, slice, model_));
   }
 
-  /// One slice of the plan on its way.
-  struct SliceRun {
-    std::size_t index;
-    Slice planned;
-    const Rows& rows;
-    bool on_demand;  ///< its source cannot give the same rows again
-    const Ledger& ledger;
-    const RunOptions& options;
-    Progress& progress;
-    RunReference<typename Policies::Reference, M>& reference;
-    Rows held_out_verdicts;  ///< scored when it is done
-    std::vector<Estimate>& rewards;
-  };
-
-  SliceReport train_preference(const SliceRun& slice) {
-    if constexpr (!Policies::has_loss) {
-      throw BudgetError{{.who = "Pipeline",
-                         .required = "a plan without preferences, as no loss was given",
-                         .found = "a slice of preferences",
-                         .fix = "Let the schedule plan demonstrations only, or add a loss"}};
-    } else if constexpr (NeedsReference<Loss>) {
-      auto reference = slice.reference.begin(slice.index, slice.held_out_verdicts);
-      return train(PreferenceObjective{policies_.loss, std::move(reference), slice.options.head}, slice);
-    } else {
-      return train(PreferenceObjective{policies_.loss, NoSnapshot{}, slice.options.head}, slice);
-    }
-  }
-
-  /// One slice through the one loop, watched so that it can be saved and brought back.
-  template <class Objective>
-  SliceReport train(const Objective& objective, const SliceRun& slice) {
-    const RunOptions& options = slice.options;
-    StageOptions stage = slice.planned.stage == Stage::sft ? options.sft : options.preference;
-    stage.order = options.order;
-    stage.seed = derive(options.seed, {static_cast<std::uint64_t>(slice.index)});
-    const StageHooks hooks = slice.reference.following(
-        slice.progress.watch(slice.index,
-                             {.ledger = slice.ledger,
-                              .model = run_state(model_),
-                              .parameters = model_.parameters(),
-                              .references = [&] { return slice.reference.saved(objective); },
-                              .row_digest = digest_of(slice.rows).hex(),
-                              .rows = slice.on_demand ? &slice.rows : nullptr},
-                             options.on_step, options.stop),
-        objective);
-    SliceReport done{slice.planned.stage, slice.ledger.drawn(slice.index),
-                     train_stage(model_, objective, slice.rows, stage, hooks,
-                                 {.slice = static_cast<std::int64_t>(slice.index),
-                                  .stage = std::string{name(slice.planned.stage)}})};
-    if (!done.training.cancelled) slice.rewards = rewards_of_verdicts(objective, slice);
-    return done;
-  }
-
   /// What the loss's rewards, against the reference as the stage leaves it, say of held-out verdicts; nothing where the
   /// loss reads pairs.
   template <class Objective>
-  std::vector<Estimate> rewards_of_verdicts(const Objective& objective, const SliceRun& slice) const {
+  std::vector<Estimate> rewards_of_verdicts(const Objective& objective, const Rows& rows,
+                                            const RunOptions& run) const {
     std::vector<Estimate> estimates;
     if constexpr (row_kind == RowKind::labeled && requires { objective.reference(); }) {
-      const Rows& rows = slice.held_out_verdicts;
-      const EvaluationOptions options = evaluation(slice.options);
+      const EvaluationOptions options = evaluation(run);
       std::vector<double> reference;
       if constexpr (NeedsReference<Loss>) reference = verdict_logprobs(objective.reference(), rows, options);
       std::vector<double> policy = verdict_logprobs(model_, rows, options);

@@ -432,7 +432,7 @@ CATCH_TEST_CASE("a model that cannot be told from another one is not cached on d
     [[nodiscard]] std::string settings() const { return "heads: 4"; }
   };
   CATCH_CHECK(contains(thrown<OptionError>([] { (void)digest_of_model(Anonymous{}); }).what(),
-                       "a reference that says what decides its numbers, weights and all else"));
+                       "a model that says what decides its numbers, weights and all else"));
   CATCH_CHECK(digest_of_model(Named{}) == digest_of_model(Named{}));
   CATCH_CHECK(digest_of_model(Named{}) != digest_of_model(small_decoder()));
 }

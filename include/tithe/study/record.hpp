@@ -108,6 +108,7 @@ inline RecordJson to_json(const SliceReport& slice, std::size_t index, std::span
                   {"steps_done", slice.training.steps_done},
                   {"tokens", slice.training.tokens.value()},
                   {"seconds", slice.training.seconds}};
+  if (slice.shared) json["shared"] = true;
   const auto figures = [](const StepRecord& record) {
     RecordJson metrics = RecordJson::object();
     for (const Metric& metric : record.metrics) metrics[metric.name] = metric.value;

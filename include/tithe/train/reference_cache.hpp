@@ -36,24 +36,24 @@ inline std::string_view bytes_of(const at::Tensor& contiguous) {
 
 }  // namespace detail
 
-/// Throws OptionError for a model whose log-probabilities on disk could not be told from those of another one: it has no
-/// `weights()`, or `configuration_of` has nothing to say of it.
+/// Throws OptionError, in the name of the option that it is for, for a model that could not be told on disk from another one:
+/// it has no `weights()`, or `configuration_of` has nothing to say of it.
 template <class M>
-void require_identity(const M& model) {
-  if constexpr (requires { model.base(); }) return require_identity(model.base());
+void require_identity(const M& model, const char* option = "RunOptions::reference_cache") {
+  if constexpr (requires { model.base(); }) return require_identity(model.base(), option);
   if constexpr (requires { model.weights(); }) {
     if (!configuration_of(model).is_null()) return;
   }
   throw OptionError{
-      {.who = "RunOptions::reference_cache",
-       .required = "a reference that says what decides its numbers, weights and all else",
+      {.who = option,
+       .required = "a model that says what decides its numbers, weights and all else",
        .found = "one that does not",
-       .fix = "Set PaddedModelParts::settings, give your model `std::string settings() const`, or keep the "
-              "cache in memory"}};
+       .fix = "Set PaddedModelParts::settings, give your model `std::string settings() const`, or leave the "
+              "folder out"}};
 }
 
-/// The digest of a model, or of the one under an adapter that is off: its configuration, and its weights with their names, shapes, dtypes and bytes. Throws OptionError
-/// as `require_identity`.
+/// The digest of a model, or of the one under an adapter that is off: its configuration, and its weights with their names,
+/// shapes, dtypes and bytes. Throws OptionError as `require_identity`.
 template <class M>
 [[nodiscard]] Digest digest_of_model(const M& model) {
   if constexpr (requires { model.base(); }) return digest_of_model(model.base());

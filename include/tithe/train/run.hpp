@@ -24,6 +24,15 @@
 /// The settings of a run and what it reports.
 namespace tithe {
 
+/// What a slice of the plan came to.
+struct SliceReport {
+  Stage stage = Stage::sft;
+  Examples labels{};
+  StageReport training{};
+  bool shared =
+      false;  ///< it was found in RunOptions::shared_stages; `training` is of the run that trained it
+};
+
 /// When a run saves itself, and whether it goes on from what it saved.
 struct CheckpointOptions {
   /// Where; empty for no checkpoints.
@@ -61,11 +70,18 @@ struct RunOptions {
   /// A folder for the log-probabilities of a `Cached` reference, which runs may share: one that would compute the same
   /// numbers finds them there. Empty keeps them in memory alone. A damaged file is refused.
   std::filesystem::path reference_cache{};
+  /// A folder in which runs find stages that others have trained from the same model, on the same rows, in the same way:
+  /// the weights, bit for bit, and the report. All slices are kept there but preferences at the end of a plan, with which no
+  /// run begins. Empty shares nothing. A damaged file is refused.
+  std::filesystem::path shared_stages{};
 
   /// Called once, before anything is trained, with everything that is planned and everything that is not usable.
   std::function<void(const Ledger&)> on_plan{};
-  /// Called after each optimizer step.
+  /// Called after each optimizer step; for none of a slice that another run has trained.
   std::function<void(const StepRecord&)> on_step{};
+  /// Called when a slice is done, also one that another run has trained, before the next begins: to look at the model, whose
+  /// weights it must leave as they are. A run that goes on calls it for the slices that end from there on.
+  std::function<void(const SliceReport&)> on_slice{};
   /// Cancels before the next pass through the model, in training and in evaluation, and before a slice is paid for; the
   /// run is saved first where it has checkpoints. A source that samples has options with a stop of their own: give it
   /// this one too, and a draw that it cuts short is paid for by the run that goes on.
@@ -78,13 +94,6 @@ struct RunOptions {
   }
 };
 
-/// What a slice of the plan came to.
-struct SliceReport {
-  Stage stage = Stage::sft;
-  Examples labels{};
-  StageReport training{};
-};
-
 /// What a run came to.
 struct RunReport {
   std::string pipeline{};  ///< the type's name, with its numbers
@@ -95,9 +104,16 @@ struct RunReport {
   std::vector<Estimate> after{};    ///< and after
   std::vector<Finding> left_out{};  ///< held-out examples that could not be scored
   Fingerprint fingerprint{};
-  double train_seconds = 0;
+  double train_seconds = 0;  ///< of what was not shared
   bool cancelled = false;
   bool resumed = false;
+
+  /// Optimizer steps that other runs had done for this one.
+  [[nodiscard]] std::int64_t steps_shared() const {
+    std::int64_t steps = 0;
+    for (const SliceReport& slice : slices) steps += slice.shared ? slice.training.steps_done : 0;
+    return steps;
+  }
 };
 
 }  // namespace tithe

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -69,6 +70,7 @@ class RunReference {
     if constexpr (SnapshotsBase<Strategy>) {
       if (!compares_from(progress.slice() + 1) && !asks_in(progress.slice())) return;
       base_ = std::make_shared<const Snapshot>(strategy.snapshot(model));
+      if (!options.shared_stages.empty()) require_identity(*base_, "RunOptions::shared_stages");
       seen_ = base_;
       progress.restore_base(detail::weights_of(*base_));
     }
@@ -94,6 +96,9 @@ class RunReference {
       return snapshot;
     }
   }
+
+  /// What tells the model as it came from others, while a slice is still to compare with it.
+  [[nodiscard]] std::string base_digest() const { return digest_of_model(*base_).hex(); }
 
   /// Lets the model as it came go once no slice after this one compares with it.
   void end(std::size_t slice) {

@@ -88,7 +88,7 @@ inline LedgerEntry ledger_entry_of(const nlohmann::json& json) {
 inline nlohmann::json saved(const SliceReport& slice) {
   return {static_cast<int>(slice.stage), slice.labels.value(), slice.training.steps,
           slice.training.steps_done,     slice.training.rows,  slice.training.tokens.value(),
-          slice.training.seconds};
+          slice.training.seconds,        slice.shared};
 }
 inline SliceReport slice_report_of(const nlohmann::json& json) {
   return {.stage = static_cast<Stage>(json.at(0).get<int>()),
@@ -97,7 +97,8 @@ inline SliceReport slice_report_of(const nlohmann::json& json) {
                        .steps_done = json.at(3),
                        .rows = json.at(4),
                        .tokens = Tokens{json.at(5).get<std::int64_t>()},
-                       .seconds = json.at(6)}};
+                       .seconds = json.at(6)},
+          .shared = json.size() > 7 && json.at(7).get<bool>()};  // state.json had no such item at first
 }
 
 inline nlohmann::json saved(const Estimate& estimate) {
