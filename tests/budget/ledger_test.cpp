@@ -113,6 +113,92 @@ CATCH_TEST_CASE("a plan is within every limit of its budget", "[ledger]") {
   CATCH_CHECK_NOTHROW(Ledger{Budget::examples(12).within(Compute::of(27e6), of_label), interleaved});
 }
 
+/// Labels whose prompt has ten tokens, and whose completion has ten more for each label before.
+struct TestRow {
+  std::vector<int> prompt{};
+  std::vector<std::vector<int>> completions{};
+};
+struct LongLabel : TestLabel {
+  std::vector<TestRow> rows{};
+};
+struct GrowingPool : TestPool {
+  [[nodiscard]] std::vector<LongLabel> draw(const Slice& slice, Examples drawn) const {
+    std::vector<LongLabel> labels;
+    for (const TestLabel& plain : TestPool::draw(slice, drawn)) {
+      const auto place = static_cast<std::size_t>(drawn.value()) + labels.size();
+      const std::vector<int> completion((place + 1) * 10);
+      labels.push_back({plain, {{std::vector<int>(10), {completion}}}});
+    }
+    return labels;
+  }
+};
+
+CATCH_TEST_CASE("labels are paid by their own tokens, as far as the money goes", "[ledger]") {
+  // A prompt's ten tokens cost 0.1 and ten of a completion 1: labels cost 1.1, 2.1, 3.1, … The mean is said to be 2.1.
+  const TokenPrice price{.per_thousand_prompt = Money::of(10), .per_thousand_completion = Money::of(100)};
+  const LabelTokens mean{.prompt = 10, .completion = 20};
+  const auto budget = [&](double units) {
+    return Budget::money_by_tokens(
+        Money::of(units),
+        {.demonstration = price, .preference = price, .mean = {.demonstration = mean, .preference = mean}});
+  };
+  const Plan plan{{Stage::sft, Examples{3}}, {Stage::preference, Examples{4}}};
+  Ledger ledger{budget(14.7), plan};
+  CATCH_CHECK(ledger.draw(GrowingPool{}, plan[0]).size() == 3);
+  CATCH_CHECK(ledger.spent(Stage::sft) == Money::of(6.3).parts());
+  CATCH_CHECK(ledger.left() == Money::of(8.4).parts());
+  // 1.1 + 2.1 + 3.1 are 6.3; the fourth costs 4.1 and 2.1 are left.
+  const auto labels = ledger.draw(GrowingPool{}, plan[1]);
+  CATCH_CHECK(labels.size() == 3);
+  CATCH_CHECK(labels.back().origin.id == "preference 2");
+  CATCH_CHECK(ledger.paid(Stage::preference) == Examples{3});
+  CATCH_CHECK(ledger.left() == Money::of(2.1).parts());
+  CATCH_CHECK(ledger.entries().back().price == Money::of(3.1));
+
+  // A ledger that goes on where its entries end has paid the same.
+  const Ledger again{budget(14.7), plan, ledger.entries()};
+  CATCH_CHECK(again.left() == ledger.left());
+  CATCH_CHECK(again.draw_again(GrowingPool{}, 1).size() == 3);
+
+  // Labels that do not show their tokens cost what the plan has for them.
+  Ledger flat{budget(14.7), plan};
+  flat.draw(TestPool{}, plan[0]);
+  CATCH_CHECK(flat.draw(TestPool{}, plan[1]).size() == 4);
+  CATCH_CHECK(flat.left() == 0);
+
+  // Where money also pays for training, that is kept back for each label: 0.0004 here.
+  const ComputePrice device{
+      .peak = Throughput::teraflops(1), .utilisation = Share{1}, .per_hour = Money::of(3'600)};
+  const StageCompute of_label{.demonstration = Compute::of(4e8), .preference = Compute::of(4e8)};
+  Ledger with_training{budget(17.5).paying_for(of_label, device), plan};
+  with_training.draw(GrowingPool{}, plan[0]);
+  CATCH_CHECK(with_training.spent() == Money::of(6.3 + 3 * 0.0004).parts());
+
+  // The first label costs 11.1, and 2.1 are there: nothing is paid.
+  const Plan one{{Stage::sft, Examples{1}}};
+  Ledger poor{budget(2.1), one};
+  struct LongPool : GrowingPool {
+    [[nodiscard]] std::vector<LongLabel> draw(const Slice& slice, Examples) const {
+      return GrowingPool::draw(slice, Examples{10});
+    }
+  };
+  const auto error = thrown<BudgetError>([&] { poor.draw(LongPool{}, one[0]); });
+  CATCH_CHECK(contains(error.what(), "money for at least one label of the sft stage, but found 2.1"));
+  CATCH_CHECK(poor.spent() == 0);
+}
+
+CATCH_TEST_CASE("compute is planned by the label and taken down as it is spent", "[ledger]") {
+  const StageCompute of_label{.demonstration = Compute::of(2e6), .preference = Compute::of(3e6)};
+  Ledger ledger{Budget::examples(12).within(Compute::of(27e6), of_label), interleaved};
+  CATCH_CHECK(ledger.planned_compute(Stage::sft) == Compute::of(6e6));
+  CATCH_CHECK(ledger.planned_compute(Stage::preference) == Compute::of(21e6));
+  ledger.add_compute(Stage::sft, Compute::of(5e6));
+  ledger.add_compute(Stage::sft, Compute::of(2e6));
+  CATCH_CHECK(ledger.spent_compute(Stage::sft) == Compute::of(7e6));
+  CATCH_CHECK(ledger.spent_compute(Stage::preference) == Compute{});
+  CATCH_CHECK(Ledger{Budget::examples(12), interleaved}.planned_compute(Stage::sft) == Compute{});
+}
+
 CATCH_TEST_CASE("more labels than there are is an error before anything is drawn", "[ledger]") {
   const std::vector<Finding> unusable{{.outcome = Outcome::duplicate},
                                       {.outcome = Outcome::too_long},

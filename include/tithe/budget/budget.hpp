@@ -84,6 +84,19 @@ class Budget {
     return budget;
   }
 
+  /// The same amounts and device at other prices: those of other labels, in place of a mean.
+  [[nodiscard]] constexpr Budget repriced(const AnnotationPrices& annotation,
+                                          const std::optional<StageCompute>& of_label) const {
+    Budget budget = is_money() ? money(Money::from_parts(amount()), annotation)
+                    : unit() == BudgetUnit::examples
+                        ? examples(amount())
+                        : compute(Compute::from_parts(amount()), of_label.value());
+    budget.by_tokens_ = by_tokens_;
+    if (device_) budget = budget.paying_for(of_label.value(), *device_);
+    if (size_ > 1) budget = budget.within(Compute::from_parts(limits_[1].amount), of_label.value());
+    return budget;
+  }
+
   /// The first limit's unit, its amount in whole parts of it (examples, billionths of the currency's unit, millions of
   /// operations), and what one label for a stage takes of it.
   [[nodiscard]] constexpr BudgetUnit unit() const { return limits_[0].unit; }
@@ -117,6 +130,18 @@ class Budget {
   /// Whether a plan costs no more than any limit.
   [[nodiscard]] constexpr bool covers(const Plan& plan) const {
     return std::ranges::all_of(limits(), [&](const BudgetLimit& limit) { return limit.covers(plan); });
+  }
+
+  /// Throws BudgetError, naming the limit, for a plan that costs more than one.
+  void require_covered(const Plan& plan, const char* who) const {
+    for (const BudgetLimit& limit : limits()) {
+      if (limit.covers(plan)) continue;
+      const std::string unit = limit.unit == BudgetUnit::compute ? " million operations" : "";
+      throw BudgetError{{.who = who,
+                         .required = "a plan within the budget of " + std::to_string(limit.amount) + unit,
+                         .found = "one that costs " + std::to_string(limit.cost(plan)),
+                         .fix = "Make the plan of the same budget, by a schedule"}};
+    }
   }
 
   /// The plan that gives a share to supervised fine-tuning and the rest to preferences, in that order.

@@ -104,22 +104,28 @@ struct ComputePrice {
 
   [[nodiscard]] constexpr DeviceHours hours(Compute compute) const {
     require_valid();
-    return {compute.operations() / (peak.per_second() * utilisation.value()) / 3600};
+    return {compute.operations() / in_an_hour()};
   }
   /// What the device's hours cost, rounded up to a billionth.
   [[nodiscard]] constexpr Money cost(Compute compute) const {
-    return Money::from_parts(detail::round_up(detail::require_countable(
-        hours(compute).value * static_cast<double>(per_hour.parts()), "ComputePrice", "billionths")));
+    require_valid();
+    // The product first, so that round numbers stay round.
+    return Money::from_parts(detail::round_up(
+        detail::require_countable(compute.operations() * static_cast<double>(per_hour.parts()) / in_an_hour(),
+                                  "ComputePrice::cost", "billionths")));
   }
   /// What so many hours of the device compute.
   [[nodiscard]] constexpr Compute within(DeviceHours hours) const {
     require_valid();
-    return Compute::from_parts(static_cast<std::int64_t>(detail::require_countable(
-        hours.value * 3600 * peak.per_second() * utilisation.value() / Compute::operations_per_part,
-        "ComputePrice::within", "million operations")));
+    return Compute::from_parts(static_cast<std::int64_t>(
+        detail::require_countable(hours.value * in_an_hour() / Compute::operations_per_part,
+                                  "ComputePrice::within", "million operations")));
   }
 
   friend constexpr bool operator==(const ComputePrice&, const ComputePrice&) = default;
+
+ private:
+  [[nodiscard]] constexpr double in_an_hour() const { return 3600 * peak.per_second() * utilisation.value(); }
 };
 
 /// What training on one label takes, in each stage, with all its epochs. The mean, where labels differ:

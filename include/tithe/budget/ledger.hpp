@@ -8,32 +8,22 @@
 #include <iterator>
 #include <map>
 #include <optional>
-#include <set>
 #include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tithe/budget/budget.hpp"
+#include "tithe/budget/compute.hpp"
+#include "tithe/budget/paid_labels.hpp"
 #include "tithe/budget/plan.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/example.hpp"
 #include "tithe/core/finding.hpp"
-#include "tithe/core/sha256.hpp"
 #include "tithe/core/units.hpp"
 
 /// What was really spent: each label once, by id and content.
 namespace tithe {
-
-/// One label that was paid for.
-struct LedgerEntry {
-  Stage stage = Stage::sft;
-  std::size_t slice = 0;  ///< index into the plan
-  Origin origin{};
-  Digest content{};
-  Outcome outcome = Outcome::usable;
-  std::string reason{};
-};
 
 namespace detail {
 
@@ -53,7 +43,7 @@ class Ledger {
   /// plan can have written.
   Ledger(const Budget& budget, const Plan& plan, std::vector<LedgerEntry> entries = {})
       : budget_{budget}, plan_{plan} {
-    require_covered(budget, plan);
+    budget.require_covered(plan, "Ledger");
     for (std::size_t first = 0; first < entries.size();) {
       const std::size_t slice = entries[first].slice;
       std::size_t last = first;
@@ -102,7 +92,8 @@ class Ledger {
   ///
   /// Throws BudgetError, and pays nothing, for a slice out of the plan's order, and for a source that gives
   /// more than the slice asks for, nothing at all, or a label that was paid before. A source that makes
-  /// labels on demand may give fewer; then `paid` stays under `planned`.
+  /// labels on demand may give fewer; then `paid` stays under `planned`. So it does where labels cost by their tokens and
+  /// turn out longer than planned: as many are taken as the money pays for, and the others stay with the source.
   template <class Source, class... Model>
   auto draw(Source&& source, const Slice& slice, Model&... model) {
     return draw_unless(std::stop_token{}, source, slice, model...).value();  // nobody can request that stop
@@ -141,8 +132,19 @@ class Ledger {
     std::vector<LedgerEntry> batch;
     batch.reserve(labels.size());
     for (const auto& label : labels) {
-      batch.push_back({slice.stage, next_slice_, label.origin, label.content, label.outcome, label.reason});
+      batch.push_back({slice.stage, next_slice_, label.origin, label.content, label.outcome, label.reason,
+                       detail::price_of(budget_, slice.stage, label)});
     }
+    const std::size_t payable = payable_of(batch);
+    if (payable == 0) {
+      throw BudgetError{
+          {.who = "Ledger::draw",
+           .required = "money for at least one label of the " + std::string{name(slice.stage)} + " stage",
+           .found = std::to_string(Money::from_parts(left()).units()),
+           .fix = "Make the plan by the prices of the very labels, with priced_on"}};
+    }
+    batch.resize(payable);
+    drawn->erase(drawn->begin() + static_cast<std::ptrdiff_t>(payable), drawn->end());
     pay(std::move(batch));
     return drawn;
   }
@@ -171,19 +173,18 @@ class Ledger {
     if (entry != end || label != labels.end()) {
       throw BudgetError{
           {.who = "Ledger::draw_again",
-           .required = "the labels that were paid for" +
-                       (entry != end ? ", the next one being " + address(entry->origin) : std::string{}),
-           .found = label != labels.end() ? address(label->origin) : std::string{"no label"},
+           .required =
+               "the labels that were paid for" +
+               (entry != end ? ", the next one being " + detail::address(entry->origin) : std::string{}),
+           .found = label != labels.end() ? detail::address(label->origin) : std::string{"no label"},
            .fix = "Resume with the data, the seed and the limits that the run began with"}};
     }
     return labels;
   }
 
   /// What was paid and what is left of the budget, in the unit of Budget::amount.
-  [[nodiscard]] std::int64_t spent() const {
-    return paid(Stage::sft).value() * budget_.price(Stage::sft) +
-           paid(Stage::preference).value() * budget_.price(Stage::preference);
-  }
+  [[nodiscard]] std::int64_t spent() const { return spent(Stage::sft) + spent(Stage::preference); }
+  [[nodiscard]] std::int64_t spent(Stage stage) const { return spent_[index(stage)]; }
   [[nodiscard]] std::int64_t left() const { return budget_.amount() - spent(); }
 
   [[nodiscard]] Examples planned(Stage stage) const { return plan_.count(stage); }
@@ -193,6 +194,14 @@ class Ledger {
     return Examples{std::count_if(entries_.begin(), entries_.end(),
                                   [&](const auto& e) { return e.stage == stage && e.outcome == outcome; })};
   }
+
+  /// What training was planned to take, where the budget says what a label takes, and what it took, where somebody told:
+  /// a pipeline does at the end of a run, by the rows and the steps that there were.
+  [[nodiscard]] Compute planned_compute(Stage stage) const {
+    return budget_.label_compute().value_or(StageCompute{}).of(stage) * planned(stage);
+  }
+  [[nodiscard]] Compute spent_compute(Stage stage) const { return compute_[index(stage)]; }
+  void add_compute(Stage stage, Compute spent) { compute_[index(stage)] += spent; }
 
   /// The examples that the source found not simply usable, drawn or not: dropped, truncated, degenerate,
   /// duplicate, with the reason of each.
@@ -216,59 +225,39 @@ class Ledger {
     return std::to_string(slice.count.value()) + " labels for the " + std::string{name(slice.stage)} +
            " stage";
   }
-  static std::string address(const Origin& origin) {
-    const std::string place = origin.file + ':' + std::to_string(origin.line);
-    return '"' + origin.id + '"' + (origin.file.empty() || origin.id == place ? "" : " at " + place);
-  }
-  static void require_covered(const Budget& budget, const Plan& plan) {
-    for (const BudgetLimit& limit : budget.limits()) {
-      if (limit.covers(plan)) continue;
-      const std::string unit = limit.unit == BudgetUnit::compute ? " million operations" : "";
-      throw BudgetError{{.who = "Ledger",
-                         .required = "a plan within the budget of " + std::to_string(limit.amount) + unit,
-                         .found = "one that costs " + std::to_string(limit.cost(plan)),
-                         .fix = "Make the plan of the same budget, by a schedule"}};
-    }
-  }
   [[noreturn]] static void fail_entry(std::string required, const LedgerEntry& entry) {
     throw BudgetError{{.who = "Ledger",
                        .required = std::move(required),
                        .found = "slice " + std::to_string(entry.slice) + " (" +
-                                std::string{name(entry.stage)} + ") at " + address(entry.origin),
+                                std::string{name(entry.stage)} + ") at " + detail::address(entry.origin),
                        .fix = "Restore a ledger with the budget and the plan that it was kept for"}};
+  }
+
+  /// How many of the labels, from the front, what is left pays for.
+  [[nodiscard]] std::size_t payable_of(const std::vector<LedgerEntry>& batch) const {
+    if (!budget_.by_tokens()) return batch.size();  // the plan is covered, whatever labels there are
+    std::int64_t left_over = left();
+    std::size_t payable = 0;
+    while (payable < batch.size() && cost_of(batch[payable]) <= left_over) {
+      left_over -= cost_of(batch[payable++]);
+    }
+    return payable;
+  }
+  /// What a paid label took of the first limit: its annotation, and its training where the money pays for that too.
+  [[nodiscard]] std::int64_t cost_of(const LedgerEntry& entry) const {
+    const std::int64_t planned = budget_.price(entry.stage);
+    if (!budget_.by_tokens()) return planned;
+    return planned - budget_.annotation().of(entry.stage).parts() + entry.price.parts();
   }
 
   /// Enters one slice's labels, all or none.
   void pay(std::vector<LedgerEntry> batch) {
-    std::map<Digest, Origin> contents;
-    std::set<std::string> ids;
-    for (const LedgerEntry& entry : batch) {
-      const std::size_t stage = index(entry.stage);
-      const auto before = contents_.find(entry.content);
-      const auto beside = contents.find(entry.content);
-      if (before != contents_.end() || beside != contents.end()) {
-        fail_twice(entry, "the same content was paid as " +
-                              address(before != contents_.end() ? before->second : beside->second));
-      }
-      if (ids_[stage].contains(entry.origin.id) || !ids.insert(entry.origin.id).second) {
-        fail_twice(entry, "a label with this id was paid");
-      }
-      contents.emplace(entry.content, entry.origin);
-    }
+    labels_.enter(batch);
     const std::size_t stage = index(batch.front().stage);
     paid_[stage] += Examples{static_cast<std::int64_t>(batch.size())};
-    contents_.merge(contents);
-    ids_[stage].merge(ids);
+    for (const LedgerEntry& entry : batch) spent_[stage] += cost_of(entry);
     std::move(batch.begin(), batch.end(), std::back_inserter(entries_));
     ++next_slice_;
-  }
-  [[noreturn]] static void fail_twice(const LedgerEntry& entry, std::string found) {
-    throw BudgetError{
-        {.who = "Ledger::draw",
-         .required = "labels that were not paid before",
-         .found = address(entry.origin) + ", though " + std::move(found),
-         .fix = "Give each label once"},
-        Location{.file = entry.origin.file, .line = static_cast<std::size_t>(entry.origin.line)}};
   }
 
   Budget budget_;
@@ -277,10 +266,9 @@ class Ledger {
   std::size_t next_slice_ = 0;
   std::array<Examples, 2> paid_{};
   std::array<std::vector<Finding>, 2> findings_{};
-  // What was paid, to refuse a second payment. Ids are unique within a stage only: two files may both count
-  // from 1.
-  std::map<Digest, Origin> contents_{};
-  std::array<std::set<std::string>, 2> ids_{};
+  std::array<std::int64_t, 2> spent_{};
+  std::array<Compute, 2> compute_{};
+  detail::PaidLabels labels_{};
 };
 
 }  // namespace tithe
