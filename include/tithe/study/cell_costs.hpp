@@ -1,13 +1,10 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <cstddef>
 #include <functional>
 #include <map>
 #include <span>
 #include <string>
-#include <tuple>
-#include <vector>
 
 #include "tithe/study/cell_point.hpp"
 #include "tithe/study/cell_record.hpp"
@@ -24,9 +21,11 @@ class CellCosts {
   /// `guess` is of a cell before any was measured; without it a cell costs what its budget is.
   explicit CellCosts(std::span<const CellPoint> cells, const Guess& guess = {}) {
     for (const CellPoint& cell : cells) {
-      const double cost = guess ? guess(cell) : static_cast<double>(cell.budget.amount());
+      const double cost = guess ? guess(cell) : amount_of(cell.budget);
       guesses_[cell.key] = cost > 0 ? cost : 0;
-      kinds_[cell.key] = Kind{cell.pipeline, cell.axes, cell.budget.amount(), cell.budget.is_money()};
+      CellPoint kind = cell;
+      kind.seed = {};
+      kinds_[cell.key] = cell_key(kind, {});
     }
   }
 
@@ -53,15 +52,14 @@ class CellCosts {
   }
 
  private:
-  using Kind = std::tuple<std::string, std::map<std::string, std::string>, std::int64_t, bool>;
   struct Mean {
     double seconds = 0;
     double count = 0;
   };
 
   std::map<std::string, double> guesses_{};
-  std::map<std::string, Kind> kinds_{};
-  std::map<Kind, Mean> means_{};
+  std::map<std::string, std::string> kinds_{};  // the key of a cell without its seed, by that with it
+  std::map<std::string, Mean> means_{};         // by the former
   double seconds_ = 0;
   double guessed_ = 0;
 };

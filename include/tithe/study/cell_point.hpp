@@ -14,6 +14,7 @@
 #include "tithe/core/random.hpp"
 #include "tithe/core/sha256.hpp"
 #include "tithe/core/text.hpp"
+#include "tithe/study/budget_json.hpp"
 #include "tithe/study/cell_record.hpp"
 
 /// The cells of a study before they are run: what each is, and the key of all that decides it.
@@ -63,16 +64,11 @@ inline constexpr std::int64_t cell_record_version = 1;
 /// SHA-256 of all that decides a cell, as JSON with sorted keys. The study's name, and the order of axes, budgets and
 /// seeds decide nothing.
 [[nodiscard]] inline std::string cell_key(const CellPoint& point, const Identity& identity) {
-  const Budget& budget = point.budget;
   const nlohmann::json decides{{"version", cell_record_version},
                                {"task", point.task},
                                {"pipeline", point.pipeline},
                                {"axes", point.axes},
-                               {"budget",
-                                {{"unit", budget.is_money() ? "money" : "examples"},
-                                 {"amount", budget.amount()},
-                                 {"demonstration_price", budget.price(Stage::sft)},
-                                 {"preference_price", budget.price(Stage::preference)}}},
+                               {"budget", budget_identity(point.budget)},
                                {"seed", point.seed.value},
                                {"identity", identity}};
   return sha256(decides.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)).hex();
@@ -80,15 +76,13 @@ inline constexpr std::int64_t cell_record_version = 1;
 
 /// The record of a cell before anything came of it.
 [[nodiscard]] inline CellRecord record_of(const CellPoint& point) {
-  const Budget& budget = point.budget;
   return {.key = point.key,
           .study = point.study,
           .task = point.task,
           .pipeline = point.pipeline,
           .axes = point.axes,
-          .budget = budget.is_money() ? Money::from_parts(budget.amount()).units()
-                                      : static_cast<double>(budget.amount()),
-          .unit = budget.is_money() ? "money" : "examples",
+          .budget = amount_of(point.budget),
+          .unit = std::string{name(point.budget.unit())},
           .sft_share = point.sft_share,
           .seed = point.seed};
 }

@@ -41,7 +41,7 @@ struct CellRecord {
   /// The axes besides budget, share and seed, by name: {"loss", "Dpo<0.1>"}, {"slip", "0.1"}.
   std::map<std::string, std::string> axes{};
   double budget = 0;             ///< in its own unit
-  std::string unit{"examples"};  ///< or "money"
+  std::string unit{"examples"};  ///< or "money", or "compute" (operations)
   double sft_share = 0;          ///< of the budget, as asked for
   Seed seed{};
   Examples demonstrations{};  ///< that were paid for

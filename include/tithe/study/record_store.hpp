@@ -140,34 +140,19 @@ class RecordStore {
       cut_torn_line(lock);
     }
     if (is_new) sync_folder(detail::folder_of(path_));
-    refresh();
+    read_on();
+    unseen_.clear();
   }
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] const std::vector<CellRecord>& records() const { return set_.records(); }
   [[nodiscard]] const CellRecord* find(const std::string& key) const { return set_.find(key); }
 
-  /// Reads what was added since, by whatever process; the keys of these records. Throws StudyError and FileError.
+  /// Reads what was added since, by whatever process; the keys of all records that came since the last call, or since the
+  /// store was opened. Throws StudyError and FileError.
   std::vector<std::string> refresh() {
-    const detail::OpenFile file = detail::OpenFile::read<FileError>(path_, who);
-    std::vector<std::string> keys;
-    if (file.size() < read_) set_ = {}, read_ = 0, line_ = 0;  // somebody put another file in its place
-    std::string text(file.size() - read_, '\0');
-    std::size_t got = 0;
-    while (got < text.size()) {
-      const ssize_t count =
-          ::pread(file.descriptor(), text.data() + got, text.size() - got, static_cast<off_t>(read_ + got));
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) detail::fail_file(who, path_, "read", errno);
-      if (count == 0) break;  // a torn line was cut off meanwhile
-      got += static_cast<std::size_t>(count);
-    }
-    text.resize(got);
-    read_ += detail::add_lines(text, path_.string(), line_, [&](CellRecord record, const Location& where) {
-      keys.push_back(record.key);
-      set_.add(std::move(record), where);
-    });
-    return keys;
+    read_on();
+    return std::exchange(unseen_, {});
   }
 
   /// Adds a record and makes it durable; false where the store has its like already, and nothing is written. Throws
@@ -176,7 +161,7 @@ class RecordStore {
   bool append(const CellRecord& record) {
     const FileLock lock = FileLock::wait(path_);
     const off_t size = cut_torn_line(lock);
-    refresh();
+    read_on();
     RecordSet after = {};
     if (const CellRecord* known = find(record.key)) after.add(*known, {});
     if (!after.add(record, {.file = path_.string()})) return false;
@@ -192,12 +177,32 @@ class RecordStore {
       rest.remove_prefix(static_cast<std::size_t>(count));
     }
     if (::fsync(lock.descriptor()) != 0) detail::fail_file(who, path_, "sync", errno);
-    refresh();
+    read_on();
     return true;
   }
 
  private:
   static constexpr const char* who = "RecordStore";
+
+  void read_on() {
+    const detail::OpenFile file = detail::OpenFile::read<FileError>(path_, who);
+    if (file.size() < read_) set_ = {}, read_ = 0, line_ = 0;  // somebody put another file in its place
+    std::string text(file.size() - read_, '\0');
+    std::size_t got = 0;
+    while (got < text.size()) {
+      const ssize_t count =
+          ::pread(file.descriptor(), text.data() + got, text.size() - got, static_cast<off_t>(read_ + got));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) detail::fail_file(who, path_, "read", errno);
+      if (count == 0) break;  // a torn line was cut off meanwhile
+      got += static_cast<std::size_t>(count);
+    }
+    text.resize(got);
+    read_ += detail::add_lines(text, path_.string(), line_, [&](CellRecord record, const Location& where) {
+      unseen_.push_back(record.key);
+      set_.add(std::move(record), where);
+    });
+  }
 
   /// Makes the file end with a whole line; its size then.
   off_t cut_torn_line(const FileLock& lock) const {
@@ -225,6 +230,7 @@ class RecordStore {
   RecordSet set_{};
   std::size_t read_ = 0;  ///< bytes of whole lines
   std::size_t line_ = 0;
+  std::vector<std::string> unseen_{};  ///< keys of records that `refresh` has not told of
 };
 
 }  // namespace tithe

@@ -26,47 +26,15 @@
 #include "tithe/study/cell_point.hpp"
 #include "tithe/study/cell_record.hpp"
 #include "tithe/study/experiment.hpp"
+#include "tithe/study/part_claims.hpp"
 #include "tithe/study/record_store.hpp"
 #include "tithe/study/shard.hpp"
 #include "tithe/study/study.hpp"
 #include "tithe/study/study_folder.hpp"
+#include "tithe/study/study_options.hpp"
 
 /// Runs the cells of a study that are missing, beside any number of processes that do the same.
 namespace tithe {
-
-/// Where a study stands, for whoever watches.
-struct StudyProgress {
-  std::size_t cells = 0;   ///< of this process's shard
-  std::size_t done = 0;    ///< that have a record, whoever ran them
-  std::size_t failed = 0;  ///< of these
-  const CellPoint* running =
-      nullptr;         ///< the cell that this process runs now; none while it waits for others
-  double seconds = 0;  ///< since `run_study` was called
-  /// For what is left, at the pace at which all processes together were seen to work; nothing before a cell was measured.
-  std::optional<double> seconds_left{};
-};
-
-/// Settings of `run_study`.
-struct StudyOptions {
-  Shard shard{};
-  bool retry_failed = false;  ///< runs cells again that an earlier call recorded as failed
-  std::stop_token stop{};     ///< asks the running cell to end, and begins no other
-  std::function<void(const StudyProgress&)> on_progress{};  ///< when a cell begins, and when one is recorded
-  std::function<void(const CellRecord&)> on_record{};       ///< of each cell that this process ran
-};
-
-/// What a call of `run_study` came to.
-struct StudySummary {
-  std::size_t cells = 0;      ///< of the shard
-  std::size_t done = 0;       ///< run by this call, the failed ones too
-  std::size_t reused = 0;     ///< found when it began
-  std::size_t elsewhere = 0;  ///< run by other processes meanwhile
-  std::size_t failed = 0;     ///< of all these, without a score
-  bool stopped = false;       ///< cells are left, since `stop` asked for an end
-  double seconds = 0;
-  std::int64_t steps = 0;         ///< of optimizers, in all records of the shard
-  std::int64_t steps_shared = 0;  ///< of these, that were not taken, as another cell had taken them
-};
 
 namespace detail {
 
@@ -83,15 +51,16 @@ class StudyRunner {
               const StudyOptions& options)
       : cells_{options.shard.of(cells)},
         folder_{folder},
-        parts_{folder.parts()},
+        parts_{folder},
         store_{folder.records()},
         work_{work},
         options_{options},
         costs_{cells_, work.cost} {
     for (const CellPoint& cell : cells_) {
+      points_.emplace(cell.key, &cell);
       const CellRecord* record = store_.find(cell.key);
       if (record == nullptr) continue;
-      costs_.measured(*record);
+      take_in(*record);
       if (record->failed() && options.retry_failed) {
         retry_.insert(cell.key);
       } else {
@@ -133,39 +102,44 @@ class StudyRunner {
   void take_in_new_records() {
     for (const std::string& key : store_.refresh()) {
       retry_.erase(key);
-      const CellRecord& record = *store_.find(key);
-      costs_.measured(record);
-      seconds_of_cells_ += record.seconds;
+      seconds_of_cells_ += store_.find(key)->seconds;
+      take_in(*store_.find(key));
     }
   }
+  void take_in(const CellRecord& record) {
+    const auto point = points_.find(record.key);
+    if (point == points_.end()) return;  // of another shard, or of a study that had more cells
+    costs_.measured(record);
+    if (!record.failed()) parts_.finished(parts_of(*point->second));
+  }
+  [[nodiscard]] std::vector<std::string> parts_of(const CellPoint& cell) const {
+    return work_.parts ? work_.parts(cell) : std::vector<std::string>{};
+  }
 
-  /// Runs the first cell that nobody else runs, of those that need nothing that somebody else is making. False if there is
-  /// none.
+  /// Runs the first cell that nobody else runs: one that needs nothing which another cell is to make, and else one that
+  /// needs nothing which is being made just now. False if there is none.
   bool run_one_of(const std::vector<const CellPoint*>& missing) {
-    std::map<std::string, bool> is_being_made;
-    const auto waits_for = [&](const std::string& part) {
-      const auto [known, is_new] = is_being_made.try_emplace(part);
-      if (is_new) known->second = parts_.is_being_made(part);
-      return known->second;
-    };
-    for (const CellPoint* cell : missing) {
-      if (work_.parts && std::ranges::any_of(work_.parts(*cell), waits_for)) continue;
-      const std::optional<FileLock> claim = folder_.try_claim(cell->key);
-      if (!claim) continue;
-      take_in_new_records();  // it may have been finished between our look at the records and the claim
-      if (!is_missing(*cell)) return true;
-      run_claimed(*cell);
-      return true;
+    parts_.look_again();
+    for (const PartState at_most : {PartState::free, PartState::begun}) {
+      for (const CellPoint* cell : missing) {
+        if (parts_.state(parts_of(*cell)) > at_most) continue;
+        const std::optional<FileLock> claim = folder_.try_claim(cell->key);
+        if (!claim) continue;
+        take_in_new_records();  // it may have been finished between our look at the records and the claim
+        if (is_missing(*cell)) run_claimed(*cell);
+        return true;
+      }
     }
     return false;
   }
 
   void run_claimed(const CellPoint& cell) {
+    const std::vector<FileLock> begun_parts = parts_.begin(parts_of(cell));
     report(&cell);
     const Clock::time_point begun = Clock::now();
     CellRecord record;
     try {
-      record = work_.run(cell, {options_.stop, parts_});
+      record = work_.run(cell, {options_.stop, parts_.store()});
     } catch (const std::exception& error) {
       if (options_.stop.stop_requested()) return;
       throw_if_fatal(error, cell);
@@ -178,9 +152,7 @@ class StudyRunner {
     record = completed(std::move(record), cell);
     record.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
     store_.append(record);
-    retry_.erase(cell.key);
-    costs_.measured(record);
-    seconds_of_cells_ += record.seconds;
+    take_in_new_records();
     summary_.done += 1;
     if (options_.on_record) options_.on_record(record);
     report(nullptr);
@@ -249,8 +221,9 @@ class StudyRunner {
   }
 
   std::vector<CellPoint> cells_;
+  std::map<std::string, const CellPoint*> points_{};  ///< of cells_, by key
   StudyFolder folder_;
-  ArtifactStore parts_;
+  PartClaims parts_;
   RecordStore store_;
   const CellWork& work_;
   const StudyOptions& options_;
