@@ -11,11 +11,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "tithe/core/random.hpp"
 #include "tithe/evaluate/exact_match.hpp"
+#include "tithe/evaluate/probes/probe.hpp"
 #include "tithe/logprob/logprobs.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
@@ -173,6 +175,45 @@ void evaluation() {
   expect(accuracy.samples == 50, "every prompt counts");
 }
 
+// docs: own-probe
+/// How many different tokens an answer has.
+Estimate distinct_tokens(const Probed& probed) {
+  std::vector<double> counts;
+  for (const Generation& answer : probed.answers()) {
+    const std::set<std::int64_t> distinct(answer.ids.begin(), answer.ids.end());
+    counts.push_back(static_cast<double>(distinct.size()));
+  }
+  return mean_estimate("distinct_tokens", counts, probed.options().bootstrap);
+}
+// docs: end
+
+void probing() {
+  const Decoder base = small_model();
+  const auto demonstrations = [](Seed seed) {
+    const Pool pool{some_data(80, seed), {.vocabulary_size = vocabulary}, {.max_length = Tokens{16}}};
+    return rows_of(pool.draw({Stage::sft, Examples{20}}, Examples{0}));
+  };
+  const Rows training = demonstrations(Seed{1});
+  const Rows held_out = demonstrations(Seed{5});
+  // docs: probes
+  const auto ends = [](const Row&, const Generation& answer) { return answer.ids.back() == 0; };
+  const ProbeSet probe_set{base.frozen_copy(),
+                           {.gold = held_out,          // prompts, each with its gold answer
+                            .group = format_ids({0}),  // the end is of the format, all else is content
+                            .in_format = ends,
+                            .sampling = {.max_new_tokens = Tokens{4}, .stop_ids = {0}, .seed = Seed{6}}}};
+  const Decoder model = base.clone();
+  train_stage(model, SupervisedObjective{CrossEntropy{}}, training, {.learning_rate = {.peak = 1e-3}});
+  for (const Estimate& figure : probe(model, probe_set)) {
+    std::cout << figure.name << ' ' << estimate_text(figure) << '\n';
+  }
+  // docs: end
+  // docs: use-own-probe
+  const std::vector<Estimate> figures = probe(model, probe_set, probes::standard, distinct_tokens);
+  // docs: end
+  expect(figures.size() == 13 && figures.back().value >= 1, "own probes stand behind the library's");
+}
+
 void sampled() {
   const Decoder model = small_model();
   const Encoding encoding{.vocabulary_size = vocabulary};
@@ -290,6 +331,7 @@ int main(int argc, char** argv) {
     references(folder);
     adapters(folder / "adapter");
     evaluation();
+    probing();
     sampled();
   }
   std::filesystem::remove_all(folder);

@@ -53,21 +53,11 @@ inline constexpr Standard standard{};
 
 }  // namespace probes
 
-/// What probes find of a model, in their order. Answers are sampled once and shared, and so is whatever else several
-/// probes read; model and gradients stay as they are. The same model and set always give the same figures.
-///
-/// Nothing where the stop of the set's sampling was requested. Throws OptionError for a base that changes with the model,
-/// and for two figures of one name; and what `generate` does.
-template <class M, class Base, class... Probes>
-[[nodiscard]] std::vector<Estimate> probe(const M& model, const ProbeSet<Base>& set,
-                                          const Probes&... probes) {
-  static_assert(
-      LanguageModel<M>,
-      "probe: the model is no LanguageModel, so it cannot be sampled from. Wrap it in a PaddedModel.");
-  static_assert((Probe<Probes, M, Base> && ...),
-                "probe: a probe is called with `const Probed&` (or `const auto&`, to ask the model itself) "
-                "and returns an Estimate or a std::vector<Estimate>. Return mean_estimate(name, values).");
-  const ProbedModel<M, Base> probed{model, set};
+namespace detail {
+
+/// What probes find of a model, in their order; nothing if they were cancelled.
+template <LanguageModel M, LanguageModel Base, class... Probes>
+std::vector<Estimate> asked(const ProbedModel<M, Base>& probed, const Probes&... probes) {
   std::vector<Estimate> found;
   const auto add = [&](auto estimates) {
     if constexpr (std::same_as<decltype(estimates), Estimate>) {
@@ -76,8 +66,11 @@ template <class M, class Base, class... Probes>
       std::ranges::move(estimates, std::back_inserter(found));
     }
   };
-  (add(probes(probed)), ...);
-  if (set.options().sampling.stop.stop_requested()) return {};
+  try {
+    (add(probes(probed)), ...);
+  } catch (const ProbesCancelled&) {
+    return {};
+  }
   for (auto one = found.begin(); one != found.end(); ++one) {
     const auto same = std::ranges::find(one + 1, found.end(), one->name, &Estimate::name);
     if (same == found.end()) continue;
@@ -89,8 +82,34 @@ template <class M, class Base, class... Probes>
   return found;
 }
 
+}  // namespace detail
+
+/// What probes find of a model, in their order. Answers are sampled once and shared, and so is whatever else several
+/// probes read; model and gradients stay as they are. The same model and set always give the same figures.
+///
+/// Nothing where the stop of the set's sampling was requested: not all figures would be of all prompts. Throws OptionError
+/// for a base that changes with the model, and for two figures of one name; and what `generate` does.
+template <class M, class Base, class... Probes>
+[[nodiscard]] std::vector<Estimate> probe(const M& model, const ProbeSet<Base>& set,
+                                          const Probes&... probes) {
+  constexpr bool is_model = LanguageModel<M>;
+  constexpr bool are_probes = (Probe<Probes, M, Base> && ...);
+  static_assert(
+      is_model,
+      "probe: the model is no LanguageModel, so it cannot be sampled from. Wrap it in a PaddedModel.");
+  static_assert(
+      !is_model || are_probes,
+      "probe: a probe is called with `const Probed&`, or with `const auto&` to ask the model itself, "
+      "and returns an Estimate or a std::vector<Estimate>. Return mean_estimate(name, values).");
+  if constexpr (is_model && are_probes) {
+    return detail::asked(ProbedModel<M, Base>{model, set}, probes...);
+  } else {
+    return {};
+  }
+}
+
 /// The same with the library's own probes, `probes::standard`.
-template <LanguageModel M, LanguageModel Base>
+template <class M, class Base>
 [[nodiscard]] std::vector<Estimate> probe(const M& model, const ProbeSet<Base>& set) {
   return probe(model, set, probes::standard);
 }

@@ -34,7 +34,7 @@ struct AnswerTokens {
   std::vector<double> divergences{};  ///< KL(model‖base) of that distribution
 };
 
-/// What probes read, whatever the model's type; lists have an entry a prompt, in the set's order.
+/// What probes read, whatever the model's type; lists have an entry a prompt, in the set's order. It is for one thread.
 class Probed {
  public:
   Probed(const Probed&) = delete;
@@ -91,13 +91,17 @@ class Probed {
 
 namespace detail {
 
-/// Takes rows through `use(packed rows, their indices)`, some at a time. It ends early where the set's stop was requested.
+/// Thrown where the set's stop was requested, through whatever probe is asking: none sees a part of the answers, of which
+/// the short ones come first. `probe` catches it.
+struct ProbesCancelled {};
+
+/// Takes rows through `use(packed rows, their indices)`, some at a time.
 template <class Use>
 void for_each_pass(const Rows& rows, const ProbeOptions& options, Use use) {
   Indices all(rows.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
   for (const Indices& pass : passes_of(all, rows, options.pass)) {
-    if (options.sampling.stop.stop_requested()) return;
+    if (options.sampling.stop.stop_requested()) throw ProbesCancelled{};
     const auto here =
         pass | ranges::views::transform([&](std::size_t row) -> const Row& { return rows[row]; });
     use(pack(here), pass);
@@ -137,7 +141,9 @@ class ProbedModel final : public Probed {
   [[nodiscard]] std::vector<Generation> sample() const override {
     std::vector<TokenIds> prompts;
     for (const Row& row : gold()) prompts.push_back(row.prompt);
-    return generate(model_, prompts, options().sampling);
+    std::vector<Generation> answers = generate(model_, prompts, options().sampling);
+    if (options().sampling.stop.stop_requested()) throw detail::ProbesCancelled{};
+    return answers;
   }
 
   [[nodiscard]] std::vector<AnswerTokens> ask_answers() const override {
