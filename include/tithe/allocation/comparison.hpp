@@ -55,14 +55,14 @@ inline RuleComparison compare(const Rule& rule, const AllocationQuestion& questi
   constexpr double no_difference = 0.01;
   const Eigen::VectorXd scores = drawn.scores_at(rule.money_share);
   const Eigen::VectorXd gain = plan_scores - scores;
-  const auto [low, high] = central_80(gain, drawn.draws.weights);
+  const Interval gain_80 = central_80(gain, drawn.draws.weights);
   return {.name = rule.name,
           .plan = plan_at(rule.money_share, question.money, question.prices),
           .regret = expected_regret(drawn, scores),
           .gain = drawn.draws.mean(gain),
-          .gain_80 = {low, high},
-          .chance_better = drawn.draws.mean((gain.array() < 0).cast<double>()),
-          .no_difference = low > -no_difference && high < no_difference};
+          .gain_80 = gain_80,
+          .chance_better = std::min(1.0, drawn.draws.mean((gain.array() < 0).cast<double>())),
+          .no_difference = gain_80.low > -no_difference && gain_80.high < no_difference};
 }
 
 /// Where a mixture of normal distributions of logit scores has 10% and 90% of its weight, as scores. By bisection to
@@ -84,23 +84,24 @@ Interval score_interval(const WeightBelow& below) {
 /// The interval of one new run's score, given the expected scores of each draw and the variance of a run in logit.
 inline Interval run_interval(const SurfaceDraws& draws, const Eigen::VectorXd& scores, double variance) {
   // A few hundred groups of neighbours stand for thousands of draws: within a group they differ far less than runs.
-  constexpr std::size_t groups = 256;
   const Eigen::VectorXd logits = (scores.array() / (1 - scores.array())).log();
-  const std::vector<Eigen::Index> order = ascending(logits);
-  std::vector<double> centers(groups);
-  std::vector<double> weights(groups);
+  std::vector<WeightedValue> pairs = weighted(logits, draws.weights);
+  std::ranges::sort(pairs, {}, &WeightedValue::value);
+  std::vector<WeightedValue> groups(256);  // of the sum of their members' values, each times its weight
   double passed = 0;
-  for (const Eigen::Index i : order) {
-    const std::size_t group = std::min(groups - 1, static_cast<std::size_t>(passed * groups));
-    passed += draws.weights[i];
-    weights[group] += draws.weights[i];
-    centers[group] += draws.weights[i] * logits[i];
+  for (const auto& [value, weight] : pairs) {
+    const auto place = static_cast<std::size_t>(passed * static_cast<double>(groups.size()));
+    WeightedValue& group = groups[std::min(place, groups.size() - 1)];
+    group.value += value * weight;
+    group.weight += weight;
+    passed += weight;
   }
+  std::erase_if(groups, [](const WeightedValue& group) { return group.weight == 0; });
   const double deviation = std::sqrt(variance);
   return score_interval([&](double x) {
     double sum = 0;
-    for (std::size_t i = 0; i < groups; ++i) {
-      if (weights[i] > 0) sum += weights[i] * normal_probability((x - centers[i] / weights[i]) / deviation);
+    for (const auto& [value, weight] : groups) {
+      sum += weight * normal_probability((x - value / weight) / deviation);
     }
     return sum;
   });

@@ -5,13 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <numeric>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "tithe/allocation/normal.hpp"
 #include "tithe/allocation/posterior.hpp"
+#include "tithe/allocation/recommendation.hpp"
 
 /// Surfaces that are possible, drawn without a random number: points of an additive recurrence stand for chance.
 namespace tithe::detail {
@@ -84,26 +83,41 @@ inline SurfaceDraws draw_surfaces(std::span<const WeightedBelief> beliefs, Eigen
   return draws;
 }
 
-/// The places of values in ascending order.
-inline std::vector<Eigen::Index> ascending(const Eigen::VectorXd& values) {
-  std::vector<Eigen::Index> order(static_cast<std::size_t>(values.size()));
-  std::iota(order.begin(), order.end(), Eigen::Index{0});
-  std::ranges::sort(order, {}, [&](Eigen::Index i) { return values[i]; });
-  return order;
+/// A value and its weight.
+struct WeightedValue {
+  double value = 0;
+  double weight = 0;
+};
+
+inline std::vector<WeightedValue> weighted(const Eigen::VectorXd& values, const Eigen::VectorXd& weights) {
+  std::vector<WeightedValue> pairs;
+  for (Eigen::Index i = 0; i < values.size(); ++i) pairs.push_back({values[i], weights[i]});
+  return pairs;
+}
+
+/// The least value with a share of all weight, 1, at or below it. By halves, without sorting more than it must.
+inline double weighted_quantile(std::vector<WeightedValue>& pairs, double share) {
+  auto low = pairs.begin();
+  auto high = pairs.end();
+  while (high - low > 1) {
+    const auto middle = low + (high - low) / 2;
+    std::ranges::nth_element(low, middle, high, {}, &WeightedValue::value);
+    double below = 0;
+    for (auto each = low; each != middle; ++each) below += each->weight;
+    if (below >= share) {
+      high = middle;
+    } else {
+      share -= below;
+      low = middle;
+    }
+  }
+  return low->value;
 }
 
 /// The values with 10% and with 90% of the weight at or below them.
-inline std::pair<double, double> central_80(const Eigen::VectorXd& values, const Eigen::VectorXd& weights) {
-  const std::vector<Eigen::Index> order = ascending(values);
-  const auto quantile = [&](double share) {
-    double below = 0;
-    for (const Eigen::Index i : order) {
-      below += weights[i];
-      if (below >= share) return values[i];
-    }
-    return values[order.back()];
-  };
-  return {quantile(0.1), quantile(0.9)};
+inline Interval central_80(const Eigen::VectorXd& values, const Eigen::VectorXd& weights) {
+  std::vector<WeightedValue> pairs = weighted(values, weights);
+  return {weighted_quantile(pairs, 0.1), weighted_quantile(pairs, 0.9)};
 }
 
 }  // namespace tithe::detail

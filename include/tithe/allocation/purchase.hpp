@@ -49,4 +49,10 @@ inline PricedPlan plan_at(double money_share, Money money, const AnnotationPrice
   return money_share <= 0 ? plan : with_change_spent(plan, money, prices);
 }
 
+/// The plan that is recommended for a share: all of the money, but for less than the cheapest label costs.
+inline PricedPlan recommended_plan(double money_share, const AllocationQuestion& question) {
+  return with_change_spent(plan_at(money_share, question.money, question.prices), question.money,
+                           question.prices);
+}
+
 }  // namespace tithe::detail

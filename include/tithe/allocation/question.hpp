@@ -36,7 +36,7 @@ inline void require_usable(const char* who, const AllocationQuestion& question) 
     if (question.base_score && labels_of(run) == 0) {
       throw DataError{{.who = who,
                        .required = "the base model's score once",
-                       .found = "a base score, and none of a label in " + name,
+                       .found = "a base score, and one of a run of no labels, " + name,
                        .fix = "Leave one of them out"}};
     }
   }

@@ -75,8 +75,7 @@ inline Recommendation recommend(const Prior& prior, const AllocationQuestion& qu
 
   Recommendation answer;
   answer.share = decision.share;
-  answer.plan = detail::with_change_spent(detail::plan_at(decision.share, question.money, question.prices),
-                                          question.money, question.prices);
+  answer.plan = detail::recommended_plan(decision.share, question);
   answer.left = question.money - answer.plan.cost;
   answer.score = decision.score;
   const double labels = static_cast<double>(answer.plan.demonstrations.value()) +
@@ -84,8 +83,7 @@ inline Recommendation recommend(const Prior& prior, const AllocationQuestion& qu
   const double variance = run_variance(prior.hyperparameters(), labels);
   answer.run_80 = detail::run_interval(drawn.draws, decision.scores, variance);
   answer.regret = detail::expected_regret(drawn, decision.scores);
-  const auto [low, high] = detail::central_80(drawn.best_share, drawn.draws.weights);
-  answer.best_share_80 = {low, high};
+  answer.best_share_80 = detail::central_80(drawn.best_share, drawn.draws.weights);
   answer.epsilon = std::sqrt(variance) * score_slope(answer.score);
   answer.region = detail::region_of(drawn, answer.epsilon);
   answer.line = detail::line_of(question, decision);
