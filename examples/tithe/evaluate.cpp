@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "evaluate.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <iostream>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "loading.hpp"
 #include "output.hpp"
 #include "sampling_flags.hpp"
 #include "tithe/core/durable_file.hpp"
@@ -111,8 +113,9 @@ int evaluate(const EvaluateSettings& settings, const Session& session) {
   } else {
     EvaluationData data = read_evaluation_data(settings);
     const std::string put = data.prompt_template;
-    result = data.prompts.empty() ? evaluate_examples(settings, data.held_out, session)
-                                  : evaluate_answers(settings, std::move(data.prompts), session);
+    const tithe::Pretrained pretrained = load(settings.model);
+    result = data.prompts.empty() ? evaluate_examples(settings, pretrained, data.held_out, session)
+                                  : evaluate_answers(settings, pretrained, std::move(data.prompts), session);
     if (!put.empty()) result.settings["prompt_template"] = put;
   }
   if (result.interrupted) {
@@ -143,64 +146,85 @@ OutputJson record_of(const tithe::PromptScore& score, const std::string& metric,
           {"prompt", digest}};
 }
 
+namespace {
+
+void add_flags(CLI::App& command, EvaluateSettings& settings) {
+  add_model_flags(command, settings.model);
+  command.get_option("--model")->required(false);
+  command.add_option("--data", settings.data, "JSON lines to evaluate on")->type_name("FILE");
+  add_prompt_template_flag(command, settings.prompt);
+  command.add_option("--out", settings.out, "Where a record a prompt goes")->type_name("FILE");
+  command.add_flag("--resume", settings.resume,
+                   "Go on with the answers and verdicts that are kept beside --out");
+  command.add_option("--format", settings.format, "Of the result: json or table")
+      ->check(CLI::IsMember({"json", "table"}))
+      ->capture_default_str();
+  command.add_option("--too-long", settings.too_long, "What does not fit the model: error or drop")
+      ->check(CLI::IsMember({"error", "drop"}))
+      ->capture_default_str();
+  command
+      .add_option("--max-length", settings.max_length,
+                  "Tokens of a prompt and its completion; the model's positions unless given")
+      ->check(at_least(1));
+  command
+      .add_option("--extract", settings.extract,
+                  "Where the answer of a completion stands: hashes, behind the last ####; last-number; or "
+                  "text, all of it")
+      ->check(CLI::IsMember({"hashes", "last-number", "text"}))
+      ->capture_default_str();
+  CLI::Option* greedy = add_sampling_flags(command, settings.sampling, settings.greedy, settings.seed);
+  command.add_option("--samples", settings.samples, "Answers to each prompt")
+      ->check(at_least(1))
+      ->capture_default_str()
+      ->excludes(greedy);
+  command.add_option("--max-new-tokens", settings.max_new_tokens, "Tokens of an answer at most")
+      ->check(at_least(1))
+      ->capture_default_str();
+  command.add_option("--stop", settings.stop, "Text that ends an answer; may be given several times")
+      ->type_name("TEXT")
+      ->allow_extra_args(false)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--batch-size", settings.batch_size, "Answers that grow side by side")
+      ->check(at_least(1))
+      ->capture_default_str();
+  command.add_option("--judge", settings.judge, "A command that says which of two answers is better")
+      ->type_name("COMMAND");
+  command
+      .add_option("--judge-timeout", settings.judge_timeout,
+                  "Seconds in which the judge must take a question or print something; 0 for no limit")
+      ->check(at_least(0))
+      ->capture_default_str();
+  command.add_option("--resamples", settings.resamples, "Of the bootstrap")
+      ->check(at_least(1))
+      ->capture_default_str();
+  command.add_option("--compare", settings.compared, "Two files of --out: B against A, on the same prompts")
+      ->type_name("A B")
+      ->expected(2);
+  add_threads_flag(command, settings.threads);
+}
+
+}  // namespace
+
+EvaluateSettings evaluate_settings_of(std::vector<std::string> arguments) {
+  EvaluateSettings settings;
+  CLI::App command{"", "evaluate"};
+  add_flags(command, settings);
+  std::ranges::reverse(arguments);  // as CLI11 takes them
+  try {
+    command.parse(arguments);
+  } catch (const CLI::ParseError& error) {
+    throw UsageError{error.what()};
+  }
+  return settings;
+}
+
 Command add_evaluate(CLI::App& app) {
   const auto settings = std::make_shared<EvaluateSettings>();
   CLI::App* command =
       app.add_subcommand("evaluate", "Exact match, preferences, win rates; compare two models");
   command->footer(footer);
-  add_model_flags(*command, settings->model);
-  command->get_option("--model")->required(false);
-  command->add_option("--data", settings->data, "JSON lines to evaluate on")->type_name("FILE");
-  add_prompt_template_flag(*command, settings->prompt);
-  command->add_option("--out", settings->out, "Where a record a prompt goes")->type_name("FILE");
-  command->add_flag("--resume", settings->resume,
-                    "Go on with the answers and verdicts that are kept beside --out");
-  command->add_option("--format", settings->format, "Of the result: json or table")
-      ->check(CLI::IsMember({"json", "table"}))
-      ->capture_default_str();
-  command->add_option("--too-long", settings->too_long, "What does not fit the model: error or drop")
-      ->check(CLI::IsMember({"error", "drop"}))
-      ->capture_default_str();
-  command
-      ->add_option("--max-length", settings->max_length,
-                   "Tokens of a prompt and its completion; the model's positions unless given")
-      ->check(at_least(1));
-  command
-      ->add_option("--extract", settings->extract,
-                   "Where the answer of a completion stands: hashes, behind the last ####; last-number; or "
-                   "text, all of it")
-      ->check(CLI::IsMember({"hashes", "last-number", "text"}))
-      ->capture_default_str();
-  CLI::Option* greedy = add_sampling_flags(*command, settings->sampling, settings->greedy, settings->seed);
-  command->add_option("--samples", settings->samples, "Answers to each prompt")
-      ->check(at_least(1))
-      ->capture_default_str()
-      ->excludes(greedy);
-  command->add_option("--max-new-tokens", settings->max_new_tokens, "Tokens of an answer at most")
-      ->check(at_least(1))
-      ->capture_default_str();
-  command->add_option("--stop", settings->stop, "Text that ends an answer; may be given several times")
-      ->type_name("TEXT")
-      ->allow_extra_args(false)
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--batch-size", settings->batch_size, "Answers that grow side by side")
-      ->check(at_least(1))
-      ->capture_default_str();
-  command->add_option("--judge", settings->judge, "A command that says which of two answers is better")
-      ->type_name("COMMAND");
-  command
-      ->add_option("--judge-timeout", settings->judge_timeout,
-                   "Seconds in which the judge must take a question or print something; 0 for no limit")
-      ->check(at_least(0))
-      ->capture_default_str();
-  command->add_option("--resamples", settings->resamples, "Of the bootstrap")
-      ->check(at_least(1))
-      ->capture_default_str();
-  command->add_option("--compare", settings->compared, "Two files of --out: B against A, on the same prompts")
-      ->type_name("A B")
-      ->expected(2);
-  add_threads_flag(*command, settings->threads);
+  add_flags(*command, *settings);
   return {command, [settings](const Session& session) { return evaluate(*settings, session); }};
 }
 

@@ -16,6 +16,7 @@
 #include "tithe/data/dataset.hpp"
 #include "tithe/evaluate/answer.hpp"
 #include "tithe/evaluate/score.hpp"
+#include "tithe/model/pretrained.hpp"
 #include "tithe/model/sampling.hpp"
 
 /// The parts of `tithe evaluate`.
@@ -84,10 +85,13 @@ struct EvaluationResult {
 /// A record of a prompt: {"id", "metric", "value", "weight", "prompt"}, the last a digest that compared files must share.
 OutputJson record_of(const tithe::PromptScore& score, const std::string& metric, const std::string& digest);
 
-EvaluationResult evaluate_answers(const EvaluateSettings& settings, std::vector<EvaluatedPrompt> prompts,
-                                  const Session& session);
-EvaluationResult evaluate_examples(const EvaluateSettings& settings, const tithe::Dataset& data,
-                                   const Session& session);
+/// Of a model that is loaded, whose folder the settings name.
+EvaluationResult evaluate_answers(const EvaluateSettings& settings, const tithe::Pretrained& pretrained,
+                                  std::vector<EvaluatedPrompt> prompts, const Session& session);
+EvaluationResult evaluate_examples(const EvaluateSettings& settings, const tithe::Pretrained& pretrained,
+                                   const tithe::Dataset& data, const Session& session);
+/// The settings that `tithe evaluate` has with these arguments. Throws UsageError for what it does not know.
+EvaluateSettings evaluate_settings_of(std::vector<std::string> arguments);
 EvaluationResult compare_records(const EvaluateSettings& settings);
 
 }  // namespace program

@@ -273,9 +273,8 @@ void judge_answers(const EvaluateSettings& settings, const std::vector<Evaluated
 
 }  // namespace
 
-EvaluationResult evaluate_answers(const EvaluateSettings& settings, std::vector<EvaluatedPrompt> prompts,
-                                  const Session& session) {
-  const tithe::Pretrained pretrained = load(settings.model);
+EvaluationResult evaluate_answers(const EvaluateSettings& settings, const tithe::Pretrained& pretrained,
+                                  std::vector<EvaluatedPrompt> prompts, const Session& session) {
   const tithe::Encoding encoding = encoding_of(pretrained, settings.model);
   EvaluationResult result{.name = settings.judge.empty() ? "exact_match" : "win_rate"};
   std::int64_t positions = pretrained.positions().value();

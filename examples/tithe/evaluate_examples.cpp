@@ -14,9 +14,8 @@
 
 namespace program {
 
-EvaluationResult evaluate_examples(const EvaluateSettings& settings, const tithe::Dataset& data,
-                                   const Session& session) {
-  const tithe::Pretrained pretrained = load(settings.model);
+EvaluationResult evaluate_examples(const EvaluateSettings& settings, const tithe::Pretrained& pretrained,
+                                   const tithe::Dataset& data, const Session& session) {
   const tithe::Encoding encoding = encoding_of(pretrained, settings.model);
   const tithe::Limits limits{.max_length = settings.max_length > 0 ? tithe::Tokens{settings.max_length}
                                                                    : pretrained.positions()};

@@ -81,7 +81,7 @@ struct WeightedBelief {
 };
 
 /// The shifts δ that are possible: a model may need exp(−δ) times the data of the published ones.
-inline constexpr std::array efficiency_shifts{-1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0};
+inline constexpr std::array<double, 7> efficiency_shifts{-1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0};
 
 /// The beliefs at some points under each shift, given all that was seen; the weights add up to 1.
 inline std::vector<WeightedBelief> posterior(const Prior& prior, const AllocationQuestion& question,

@@ -33,6 +33,42 @@
 /// tokenizer.json, and generation_config.json if there is one.
 namespace tithe {
 
+/// The tokens that end an answer: the configuration's, or the tokenizer's where it names none.
+[[nodiscard]] inline TokenIds end_of_sequence_ids(const DecoderConfig& config, const Tokenizer& tokenizer) {
+  if (!config.eos_token_ids.empty()) return config.eos_token_ids;
+  const std::optional<std::int64_t> end = tokenizer.eos();
+  return end ? TokenIds{*end} : TokenIds{};
+}
+
+/// How text and conversations become rows for a model of this configuration, whose weights need not be there. The name of a
+/// special token inside a text stays text.
+[[nodiscard]] inline Encoding encoding_of(const DecoderConfig& config, const Tokenizer& tokenizer,
+                                          ChatEncoder chat) {
+  const TokenIds ends = end_of_sequence_ids(config, tokenizer);
+  const auto encoder = [&](SpecialTokens added) {
+    return [text_to_ids = tokenizer, added](std::string_view text) {
+      return text_to_ids.encode(text, added, SpelledTokens::keep_as_text);
+    };
+  };
+  return {.vocabulary_size = config.vocab_size,
+          .prompt = encoder(SpecialTokens::add),
+          .completion = encoder(SpecialTokens::none),
+          .end_of_sequence = ends.empty() ? std::nullopt : std::optional{ends.front()},
+          .chat = std::move(chat)};
+}
+
+/// Throws ModelFileError, in the name of `who` and of the tokenizer's file, for one that has more tokens than the model.
+inline void require_vocabulary(const Tokenizer& tokenizer, const DecoderConfig& config,
+                               const std::filesystem::path& file, const std::string& who) {
+  if (tokenizer.vocab_size() <= config.vocab_size) return;
+  throw ModelFileError{{.who = who,
+                        .required = "a tokenizer of at most " + std::to_string(config.vocab_size) +
+                                    " tokens, which the model has",
+                        .found = std::to_string(tokenizer.vocab_size()),
+                        .fix = "Use the tokenizer that belongs to the model"},
+                       {.file = file.string()}};
+}
+
 /// A decoder and the tokenizer that it was trained with. Copies share the weights and the tokenizer's tables.
 struct Pretrained {
   Decoder model;
@@ -42,26 +78,14 @@ struct Pretrained {
   /// The folder's small files that other programs read beside config.json and tokenizer.json, by name, byte for byte.
   std::map<std::string, std::string> companions{};
 
-  /// The tokens that end an answer: the configuration's, or the tokenizer's where it names none.
+  /// The tokens that end an answer.
   [[nodiscard]] TokenIds end_of_sequence_ids() const {
-    if (!model.config().eos_token_ids.empty()) return model.config().eos_token_ids;
-    const std::optional<std::int64_t> end = tokenizer.eos();
-    return end ? TokenIds{*end} : TokenIds{};
+    return tithe::end_of_sequence_ids(model.config(), tokenizer);
   }
-  /// How text and conversations become rows for this model. The name of a special token inside a text stays text. A
-  /// template that is not recognised is an error when the first conversation comes.
+  /// How text and conversations become rows for this model. A template that is not recognised is an error when the first
+  /// conversation comes.
   [[nodiscard]] Encoding encoding() const {
-    const TokenIds ends = end_of_sequence_ids();
-    const auto encoder = [this](SpecialTokens added) {
-      return [text_to_ids = tokenizer, added](std::string_view text) {
-        return text_to_ids.encode(text, added, SpelledTokens::keep_as_text);
-      };
-    };
-    return {.vocabulary_size = model.config().vocab_size,
-            .prompt = encoder(SpecialTokens::add),
-            .completion = encoder(SpecialTokens::none),
-            .end_of_sequence = ends.empty() ? std::nullopt : std::optional{ends.front()},
-            .chat = chat_encoder(chat_template, tokenizer)};
+    return encoding_of(model.config(), tokenizer, chat_encoder(chat_template, tokenizer));
   }
   /// The longest prompt with its completion that the model was made for.
   [[nodiscard]] Tokens positions() const { return Tokens{model.config().positions()}; }
@@ -82,14 +106,14 @@ struct PretrainedOptions {
 namespace detail {
 
 /// Without these, transformers and vLLM cannot chat with a model, or answer otherwise.
-inline constexpr std::array companion_names{"tokenizer_config.json",
-                                            "special_tokens_map.json",
-                                            "added_tokens.json",
-                                            "chat_template.jinja",
-                                            "vocab.json",
-                                            "merges.txt",
-                                            "tokenizer.model",
-                                            "generation_config.json"};
+inline constexpr std::array<const char*, 8> companion_names{"tokenizer_config.json",
+                                                            "special_tokens_map.json",
+                                                            "added_tokens.json",
+                                                            "chat_template.jinja",
+                                                            "vocab.json",
+                                                            "merges.txt",
+                                                            "tokenizer.model",
+                                                            "generation_config.json"};
 
 /// Reads those of a folder's companions that are there. Throws ModelFileError for one that cannot be read, such as a link to
 /// nothing.
@@ -161,14 +185,7 @@ inline Pretrained load_pretrained(const std::filesystem::path& folder,
   const std::filesystem::path file = folder / detail::tokenizer_name;
   Tokenizer tokenizer = Tokenizer::from_file(file);  // first: it is the smaller file to be wrong
   Decoder model = load_decoder(folder, options);
-  if (tokenizer.vocab_size() > model.config().vocab_size) {
-    throw ModelFileError{{.who = "load_pretrained",
-                          .required = "a tokenizer of at most " + std::to_string(model.config().vocab_size) +
-                                      " tokens, which the model has",
-                          .found = std::to_string(tokenizer.vocab_size()),
-                          .fix = "Use the tokenizer that belongs to the model"},
-                         {.file = file.string()}};
-  }
+  require_vocabulary(tokenizer, model.config(), file, "load_pretrained");
   return {std::move(model), std::move(tokenizer), find_chat_template(folder),
           detail::read_companions(folder)};
 }
