@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include "tithe/composition.hpp"
 #include "tithe/composition_rules.hpp"
@@ -152,20 +153,16 @@ consteval GridMisuse misuse_of_grid() {
   return GridMisuse::none;
 }
 
+// The first policy that could stand in no pipeline; Absent if there is none.
 template <class... P>
-consteval bool are_policies(PolicyList<P...>) {
-  return (... && (grid_facts<P>.misuse == Misuse::none));
-}
-
-// The error of Pipeline for the first policy that could stand in none.
+struct IllFormed : std::type_identity<Absent> {};
+template <class P, class... Rest>
+struct IllFormed<P, Rest...> : IllFormed<Rest...> {};
+template <class P, class... Rest>
+  requires(grid_facts<P>.misuse != Misuse::none)
+struct IllFormed<P, Rest...> : std::type_identity<P> {};
 template <class... P>
-consteval bool verify_policies(PolicyList<P...>) {
-  constexpr auto check = []<class Policy>() {
-    if constexpr (grid_facts<Policy>.misuse != Misuse::none) return verify<Policy>();
-    return true;
-  };
-  return (... && check.template operator()<P>());
-}
+struct IllFormed<PolicyList<P...>> : IllFormed<P...> {};
 
 template <class... Lists>
 consteval GridMisuse misuse_of_whole_grid() {
@@ -186,8 +183,10 @@ consteval GridMisuse misuse_of_whole_grid() {
 /// pipeline, whose own error comes for a policy that could stand in none.
 template <class... Lists>
 consteval bool verify_grid() {
-  if constexpr (!(... && detail::are_policies(typename detail::ListOf<Lists>::type{}))) {
-    return (... && detail::verify_policies(typename detail::ListOf<Lists>::type{}));
+  using IllFormed = typename detail::IllFormed<
+      typename detail::IllFormed<typename detail::ListOf<Lists>::type>::type...>::type;
+  if constexpr (!std::same_as<IllFormed, Absent>) {
+    return verify<IllFormed>();
   } else {
     constexpr GridMisuse misuse = detail::misuse_of_whole_grid<Lists...>();
     constexpr bool lists_only = misuse != GridMisuse::no_list;

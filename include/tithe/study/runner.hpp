@@ -246,7 +246,9 @@ class StudyRunner {
 template <class G, class Experiment>
 StudySummary run_study(const Study<G>& study, const std::filesystem::path& folder,
                        const Experiment& experiment, const StudyOptions& options = {}) {
-  if constexpr (verify_experiment<Experiment, G>()) {
+  if constexpr (G::size == 0) {
+    return {};  // a refused grid: the compiler has said why
+  } else if constexpr (verify_experiment<Experiment, G>()) {
     detail::CellWork work{.run = [&](const CellPoint& cell, const CellRun& run) {
       return G::visit(cell.pipeline, [&](const auto& recipe) { return experiment(recipe, cell, run); });
     }};
@@ -256,8 +258,9 @@ StudySummary run_study(const Study<G>& study, const std::filesystem::path& folde
       work.parts = [&](const CellPoint& cell) { return experiment.parts(cell); };
     }
     return detail::StudyRunner{study.cells(experiment), StudyFolder{folder}, work, options}.run();
+  } else {
+    return {};
   }
-  return {};
 }
 
 }  // namespace tithe

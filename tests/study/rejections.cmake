@@ -1,0 +1,26 @@
+# Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#
+# Every misuse of a grid or of an experiment, and the sentence that it gets.
+function(refuse_study name text)
+  string(TOUPPER "CASE_${name}" case)
+  tithe_add_rejection("study.${name}" study/rejections.cpp "${case}" "${text}")
+endfunction()
+
+refuse_study(no_list "Grid: a template argument is no list of policies. Write Grid<Schedules<SftFraction<0.1>>")
+refuse_study(two_lists "Grid: one slot has two lists. Write its policies into one.")
+refuse_study(no_schedules "Grid: no schedules are listed, and every pipeline has one.")
+refuse_study(empty_grid "Grid: no schedules are listed, and every pipeline has one.")
+refuse_study(empty_list "Grid: a list is empty, so that the grid is. Leave the list out, or write a policy into it.")
+refuse_study(wrong_slot "Grid: a policy stands in the list of another slot.")
+refuse_study(out_of_range "Grid: a number of a policy is out of range. A share lies in [0, 1]")
+refuse_study(listed_twice "Grid: a policy is listed twice, so that its cells would be. Remove one.")
+refuse_study(nothing_valid "Grid: no combination of the listed policies is a pipeline.")
+refuse_study(policy_near_miss "Declare it `constexpr Plan plan(const Budget&) const`")
+refuse_study(no_policy "Pipeline: a template argument is no policy.")
+refuse_study(no_identity "the experiment does not tell what decides its cells. Give it `tithe::Identity identity() const`")
+refuse_study(takes_one_recipe "the experiment cannot run a cell of every recipe. Declare `tithe::CellRecord operator()")
+refuse_study(returns_a_score "the experiment cannot run a cell of every recipe. Declare `tithe::CellRecord operator()")
+refuse_study(not_const "the experiment cannot run a cell of every recipe. Declare `tithe::CellRecord operator()")
+refuse_study(cost_of_a_budget "task, cost or parts cannot be called. Declare `std::string task() const`")
+refuse_study(parts_of_nothing "task, cost or parts cannot be called. Declare `std::string task() const`")
+refuse_study(task_is_data "task, cost or parts cannot be called. Declare `std::string task() const`")
