@@ -162,8 +162,10 @@ class PipelineTrainer {
                      .fingerprint = fingerprint(model_.weights().front().tensor.scalar_type()),
                      .cancelled = cancelled,
                      .resumed = progress.resumed()};
-    for (const SliceReport& slice : report.slices)
+    for (const SliceReport& slice : report.slices) {
       report.train_seconds += slice.shared ? 0 : slice.training.seconds;
+      report.ledger.add_compute(slice.stage, slice.compute);
+    }
     return report;
   }
 

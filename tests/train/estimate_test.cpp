@@ -1,7 +1,10 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "tithe/train/estimate.hpp"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "counted_memory.hpp"
@@ -10,8 +13,11 @@
 #include "tithe/loss/dpo.hpp"
 #include "tithe/model/decoder.hpp"
 #include "tithe/reference/adapter_off.hpp"
+#include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/train/objective.hpp"
+#include "tithe/train/priced_on.hpp"
 #include "tithe/train/stage.hpp"
+#include "tithe/train/stage_compute.hpp"
 
 namespace {
 
@@ -108,6 +114,119 @@ CATCH_TEST_CASE("operations follow what is frozen, made again and asked of a ref
   CATCH_CHECK(adapted.backward < 0.6 * all.backward);  // half, and the adapter's own and attention's
   model.recompute_activations = true;
   CATCH_CHECK(operations_of(model, work, true).backward > adapted.backward + 0.5 * all.forward);
+}
+
+CATCH_TEST_CASE("a stage's operations follow its epochs, reference and prompts", "[estimate]") {
+  const TrainedModel model{.config = wide_config()};
+  const RowWork work = work_of(pairs_of(2, 20, 10));
+  const Operations once = operations_of(model, work, true);
+  const auto total = [&](const StageWork& stage) { return operations_of(model, work, stage).total(); };
+  CATCH_CHECK(total({}) == Approx(once.forward + once.backward));
+  CATCH_CHECK(total({.epochs = 3}) == Approx(3 * (once.forward + once.backward)));
+  CATCH_CHECK(total({.epochs = 3, .asks_reference = true}) == Approx(3 * once.total()));
+  CATCH_CHECK(total({.epochs = 3, .asks_reference = true, .caches_reference = true}) ==
+              Approx(3 * (once.forward + once.backward) + once.reference));
+  // Mismatched completions are read by both models, and nobody learns from them.
+  CATCH_CHECK(total({.epochs = 3, .asks_reference = true, .needs_mismatched = true}) ==
+              Approx(3 * (once.total() + once.forward + once.reference)));
+  // 58 tokens are fed in two rows of 20 and two completions of 10; the head then sees all, and not 40.
+  const double head = 2.0 * 512 * 64;
+  CATCH_CHECK(operations_of(model, work, StageWork{.trains_on_prompt = true}).forward - once.forward ==
+              Approx((work.fed - work.predicted) * head));
+}
+
+CATCH_TEST_CASE("sampling is a prompt's pass and then a token's at a time", "[estimate]") {
+  const RowWork work = sampling_work(Tokens{20}, Tokens{10});
+  const Row row = pairs_of(1, 20, 10)[0].with_only(0);
+  CATCH_CHECK(work.fed == work_of(row).fed);  // the last token is not fed
+  CATCH_CHECK(work.predicted == work_of(row).predicted);
+  CATCH_CHECK(work.attended == work_of(row).attended);  // a cache spares nothing else
+  CATCH_CHECK(sampling_work(Tokens{20}, Tokens{0}).fed == 20);
+}
+
+CATCH_TEST_CASE("a model tells what decides its operations", "[estimate]") {
+  Decoder model = Decoder::initialize(wide_config(), {}, Seed{1}, at::kBFloat16);
+  model.add_adapter({.rank = 2, .alpha = 2}).recompute_activations(true);
+  const std::optional<TrainedModel> trained = trained_model_of(model);
+  CATCH_REQUIRE(trained.has_value());
+  CATCH_CHECK(trained->dtype == at::kBFloat16);
+  CATCH_CHECK(trained->recompute_activations);
+  CATCH_CHECK(trained->lora->rank == 2);
+  CATCH_CHECK(trained->config.vocab_size == 512);
+}
+
+CATCH_TEST_CASE("a thousand pools, price lists and budgets: priced on its labels, no plan overspends",
+                "[estimate]") {
+  SplitMix64 random{Seed{4}};
+  const TrainedModel model{.config = wide_config()};
+  const LabelCompute compute{.model = model, .preference = {.epochs = 2, .asks_reference = true}};
+  const Encoding encoding{.vocabulary_size = 512};
+  int not_to_the_last = 0, looked_at = 0;
+  for (int round = 0; round < 1'000; ++round) {
+    const auto ids = [&](std::uint64_t most) { return random_ids(random, 1 + random.below(most), 512); };
+    Dataset data;
+    const std::uint64_t spread = 1 + random.below(60);
+    for (int i = 0; i < 12; ++i) {
+      data.demonstrations.push_back({ids(spread), ids(spread)});
+      data.preferences.push_back({ids(spread), ids(spread), ids(spread)});
+    }
+    const Pool pool{data, encoding, Limits{.max_length = Tokens{200}}};
+    const auto price = [&] {
+      return TokenPrice{Money::from_parts(1 + static_cast<std::int64_t>(random.below(1'000'000'000))),
+                        Money::from_parts(1 + static_cast<std::int64_t>(random.below(1'000'000'000)))};
+    };
+    const TokenPrices prices{.demonstration = price(), .preference = price(), .mean = {{10, 10}, {10, 20}}};
+    const StageCompute guess{.demonstration = Compute::of(1e7), .preference = Compute::of(1e8)};
+    Budget budget = Budget::money_by_tokens(Money::of(0.3 * random.uniform()), prices);
+    const bool limited = random.below(2) == 0;
+    const Compute most = Compute::of(2e9 * random.uniform());
+    if (limited) budget = budget.within(most, guess);
+    const SftFraction<dynamic> schedule{random.uniform()};
+    const Plan plan = schedule.plan(priced_on(budget, schedule, pool, compute));
+    if (plan.count(Stage::sft) > Examples{12} || plan.count(Stage::preference) > Examples{12}) continue;
+
+    Money paid;
+    double operations = 0, spared = 0;
+    std::array<Money, 2> mean;
+    std::array<double, 2> mean_operations{};
+    for (const Stage stage : {Stage::sft, Stage::preference}) {
+      const Examples count = plan.count(stage);
+      if (count == Examples{}) continue;
+      Money of_stage;
+      double operations_of_stage = 0;
+      for (const Label& label : pool.draw({stage, count}, Examples{})) {
+        of_stage += prices.of(stage).of(tokens_of(label));
+        operations_of_stage += compute.operations(stage, label.rows);
+      }
+      const auto n = static_cast<std::size_t>(stage);
+      mean.at(n) = Money::from_parts(of_stage.parts() / count.value());
+      mean_operations.at(n) = operations_of_stage / static_cast<double>(count.value());
+      paid += of_stage;
+      operations += operations_of_stage;
+      spared += 1e6 * static_cast<double>(count.value());  // rounding up, a million operations a label
+    }
+    CATCH_CAPTURE(round, limited, plan.count(Stage::sft).value(), plan.count(Stage::preference).value());
+    CATCH_REQUIRE(paid.parts() <= budget.amount());
+    CATCH_REQUIRE((!limited || operations <= most.operations()));
+    // What is left is less than a label of the plan costs in the mean, but for a billionth a label, or less than the
+    // next one does.
+    for (const Stage stage : {Stage::sft, Stage::preference}) {
+      const Examples count = plan.count(stage);
+      if (count == Examples{} || count == Examples{12}) continue;
+      const Label next = pool.draw({stage, Examples{1}}, count).front();
+      const auto n = static_cast<std::size_t>(stage);
+      const std::int64_t price = std::max(mean.at(n), prices.of(stage).of(tokens_of(next))).parts();
+      const bool short_of_money = budget.amount() - paid.parts() <= price + 30;
+      const bool short_of_compute =
+          limited && most.operations() - operations <
+                         std::max(mean_operations.at(n), compute.operations(stage, next.rows)) + 1e6 + spared;
+      not_to_the_last += short_of_money || short_of_compute ? 0 : 1;
+      ++looked_at;
+    }
+  }
+  // Of twelve labels that differ this much, prices and labels may go to and fro.
+  CATCH_CHECK(looked_at > 1'000);
+  CATCH_CHECK(not_to_the_last < looked_at / 10);
 }
 
 CATCH_TEST_CASE("the memory that is predicted is what tensors take", "[estimate]") {

@@ -19,6 +19,9 @@
 #include "tithe/schedule/preference_only.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/schedule/sft_only.hpp"
+#include "tithe/study/record.hpp"
+#include "tithe/train/priced_on.hpp"
+#include "tithe/train/stage_compute.hpp"
 
 using namespace tithe;
 using namespace tithe::test;
@@ -84,6 +87,66 @@ CATCH_TEST_CASE("a pipeline spends exactly its budget, stage by stage", "[pipeli
   CATCH_CHECK(report.after[1].samples == 7);
   CATCH_CHECK_FALSE(report.cancelled);
   CATCH_CHECK_FALSE(same_bits(model, small_decoder()));  // the caller's handle sees the trained weights
+}
+
+CATCH_TEST_CASE("a plan that is priced on its labels keeps to every limit as they are paid and trained",
+                "[pipeline]") {
+  const Decoder model = small_decoder();
+  const RunOptions options = small_options();
+  const LabelCompute compute = label_compute(*trained_model_of(model), Recipe::Policies{}, options.sft.epochs,
+                                             options.preference.epochs);
+  const Dataset data = small_dataset(40, 40, 40);
+  const Pool pool = Pool{data, small_encoding(), Limits{.max_length = Tokens{64}}}.shuffled(options.seed);
+  const TokenPrice price{.per_thousand_prompt = Money::of(10), .per_thousand_completion = Money::of(25)};
+  const auto of_all = [&](Stage stage) {
+    const Slice all{stage, *pool.available(stage)};
+    return compute.of_one(stage, rows_of(pool.draw(all, Examples{})), all.count);
+  };
+  const StageCompute of_label{.demonstration = of_all(Stage::sft), .preference = of_all(Stage::preference)};
+  const ComputePrice device{
+      .peak = Throughput::teraflops(1e-6), .utilisation = Share{0.5}, .per_hour = Money::of(1)};
+  const Compute most = of_label.demonstration * Examples{10} + of_label.preference * Examples{14};
+  const Budget guessed =
+      Budget::money_by_tokens(Money::of(7), {.demonstration = price,
+                                             .preference = price,
+                                             .mean = {.demonstration = {.prompt = 8, .completion = 4},
+                                                      .preference = {.prompt = 8, .completion = 8}}})
+          .paying_for(of_label, device)
+          .within(most, of_label);
+  const Budget budget = priced_on(guessed, SftFraction<0.25>{}, pool, compute);
+  CATCH_CHECK(budget.price(Stage::sft) != guessed.price(Stage::sft));
+
+  const RunReport report = run<Recipe>(model, budget, options, data);
+  const Ledger& ledger = report.ledger;
+  CATCH_CHECK(ledger.paid(Stage::sft) > Examples{3});
+  CATCH_CHECK(ledger.paid(Stage::preference) > Examples{3});
+  Compute spent;
+  for (const SliceReport& slice : report.slices) {
+    CATCH_CHECK(ledger.paid(slice.stage) == ledger.planned(slice.stage));  // none was cut off
+    CATCH_CHECK(slice.compute > Compute{});
+    CATCH_CHECK(ledger.spent_compute(slice.stage) == slice.compute);
+    CATCH_CHECK(slice.compute <= ledger.planned_compute(slice.stage));
+    // Planned are as many operations as labels have in the mean, rounded up to a million for each.
+    CATCH_CHECK(ledger.planned_compute(slice.stage) - slice.compute <= Compute::of(1e6) * slice.labels);
+    spent += slice.compute;
+  }
+  CATCH_CHECK(spent <= most);
+  CATCH_CHECK(ledger.left() >= 0);
+  const auto short_of = [&](Stage stage) {
+    return ledger.left() < budget.price(stage) || (most - spent).parts() < of_all(stage).parts() + 40;
+  };
+  CATCH_CHECK(short_of(Stage::sft));
+  CATCH_CHECK(short_of(Stage::preference));
+
+  const RecordJson json = to_json(ledger);
+  CATCH_CHECK(json["compute"]["spent"] == spent.operations());
+  CATCH_CHECK(json["compute"]["limit"] == most.operations());
+  CATCH_CHECK(json["compute"]["spent_money"] <= json["compute"]["planned_money"]);
+  CATCH_CHECK(json["stages"]["sft"]["cost"] <= json["stages"]["sft"]["planned_cost"]);
+  const nlohmann::json identity = to_json(budget);
+  CATCH_CHECK(identity["compute"]["limit"] == most.operations());
+  CATCH_CHECK(identity["per_thousand_tokens"]["sft"][1] == 25);
+  CATCH_CHECK(to_json(Budget::examples(7)) == nlohmann::json{{"examples", 7}});
 }
 
 CATCH_TEST_CASE("every loss and schedule runs, and the order of policies does not matter", "[pipeline]") {
@@ -153,6 +216,9 @@ CATCH_TEST_CASE("a cancelled run that is resumed ends with the bits of a whole o
       CATCH_CHECK(report.slices[0].training.tokens == whole_report.slices[0].training.tokens);
       CATCH_CHECK(report.slices[1].training.steps_done == 16);
       CATCH_CHECK(report.slices[1].training.tokens == whole_report.slices[1].training.tokens);
+      for (std::size_t i = 0; i < 2; ++i) {
+        CATCH_CHECK(report.slices[i].compute == whole_report.slices[i].compute);
+      }
       CATCH_CHECK(report.before.size() == 3);
     }
   }

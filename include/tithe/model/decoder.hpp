@@ -228,6 +228,7 @@ class Decoder {
     recompute_ = on;
     return *this;
   }
+  [[nodiscard]] bool recomputes_activations() const { return recompute_; }
 
  private:
   /// A layer's output of the tokens `kept`, or of all if that is undefined: behind attention, tokens are on their own.

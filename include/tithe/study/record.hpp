@@ -8,7 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "tithe/budget/budget.hpp"
+#include "tithe/budget/compute.hpp"
 #include "tithe/budget/ledger.hpp"
+#include "tithe/budget/limit.hpp"
 #include "tithe/budget/plan.hpp"
 #include "tithe/core/finding.hpp"
 #include "tithe/core/record.hpp"
@@ -63,21 +66,36 @@ inline RecordJson left_out_json(std::span<const Finding> left_out) {
   return list;
 }
 
+/// Operations of training, planned and spent, where either is known; hours and money where the budget pays for a device.
+inline RecordJson compute_json(const Budget& budget, Compute planned, Compute spent) {
+  RecordJson json = RecordJson::object();
+  const auto add = [&](const std::string& what, Compute compute) {
+    json[what] = compute.operations();
+    if (!budget.device()) return;
+    json[what + "_hours"] = budget.device()->hours(compute).value;
+    json[what + "_money"] = budget.device()->cost(compute).units();
+  };
+  if (budget.label_compute()) add("planned", planned);
+  add("spent", spent);
+  return json;
+}
+
 /// What was planned, paid and left, in all and for each stage, and every example that was found not simply
 /// usable.
 ///
-/// `spent` and `left` are in the budget's own unit: labels, or money.
+/// `spent` and `left` are in the budget's own unit: labels, money, or operations. Where money pays for training too, they
+/// hold what the plan keeps back for it; under "compute" stands what it took by the rows and steps that there were.
 inline RecordJson to_json(const Ledger& ledger) {
+  const Budget& budget = ledger.budget();
   const auto amount = [&](std::int64_t value) -> RecordJson {
-    if (ledger.budget().is_money()) return Money::from_parts(value).units();
+    if (budget.is_money()) return Money::from_parts(value).units();
+    if (budget.unit() == BudgetUnit::compute) return Compute::from_parts(value).operations();
     return value;
   };
-  RecordJson json{{"unit", ledger.budget().is_money() ? "money" : "examples"},
-                  {"budget", amount(ledger.budget().amount())},
-                  {"spent", amount(ledger.spent())},
-                  {"left", amount(ledger.left())},
-                  {"stages", RecordJson::object()},
-                  {"findings", RecordJson::array()}};
+  RecordJson json{{"unit", name(budget.unit())},     {"budget", amount(budget.amount())},
+                  {"spent", amount(ledger.spent())}, {"left", amount(ledger.left())},
+                  {"stages", RecordJson::object()},  {"findings", RecordJson::array()}};
+  Compute planned, spent;
   for (const Stage stage : {Stage::sft, Stage::preference}) {
     RecordJson paid_as = RecordJson::object();
     for (const Outcome outcome : {Outcome::usable, Outcome::truncated, Outcome::degenerate}) {
@@ -90,11 +108,20 @@ inline RecordJson to_json(const Ledger& ledger) {
       count = count.is_null() ? 1 : count.get<std::int64_t>() + 1;
       json["findings"].push_back(to_json(finding, stage));
     }
-    json["stages"][std::string{name(stage)}] = {{"planned", ledger.planned(stage).value()},
-                                                {"paid", ledger.paid(stage).value()},
-                                                {"paid_as", std::move(paid_as)},
-                                                {"found", std::move(found)}};
+    RecordJson& of_stage = json["stages"][std::string{name(stage)}];
+    of_stage = {{"planned", ledger.planned(stage).value()},
+                {"paid", ledger.paid(stage).value()},
+                {"planned_cost", amount(ledger.planned(stage).value() * budget.price(stage))},
+                {"cost", amount(ledger.spent(stage))},
+                {"paid_as", std::move(paid_as)},
+                {"found", std::move(found)}};
+    of_stage["compute"] = compute_json(budget, ledger.planned_compute(stage), ledger.spent_compute(stage));
+    planned += ledger.planned_compute(stage);
+    spent += ledger.spent_compute(stage);
   }
+  json["compute"] = compute_json(budget, planned, spent);
+  if (const BudgetLimit& last = budget.limits().back(); last.unit == BudgetUnit::compute)
+    json["compute"]["limit"] = Compute::from_parts(last.amount).operations();
   return json;
 }
 
@@ -107,7 +134,8 @@ inline RecordJson to_json(const SliceReport& slice, std::size_t index, std::span
                   {"steps", slice.training.steps},
                   {"steps_done", slice.training.steps_done},
                   {"tokens", slice.training.tokens.value()},
-                  {"seconds", slice.training.seconds}};
+                  {"seconds", slice.training.seconds},
+                  {"operations", slice.compute.operations()}};
   if (slice.shared) json["shared"] = true;
   const auto figures = [](const StepRecord& record) {
     RecordJson metrics = RecordJson::object();

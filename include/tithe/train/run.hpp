@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tithe/budget/compute.hpp"
 #include "tithe/budget/ledger.hpp"
 #include "tithe/budget/plan.hpp"
 #include "tithe/core/finding.hpp"
@@ -31,6 +32,8 @@ struct SliceReport {
   StageReport training{};
   bool shared =
       false;  ///< it was found in RunOptions::shared_stages; `training` is of the run that trained it
+  Compute
+      compute{};  ///< that its training takes by its rows and steps; 0 for a model without a DecoderConfig
 };
 
 /// When a run saves itself, and whether it goes on from what it saved.

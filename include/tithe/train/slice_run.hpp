@@ -24,6 +24,7 @@
 #include "tithe/train/run_state.hpp"
 #include "tithe/train/shared_stages.hpp"
 #include "tithe/train/stage.hpp"
+#include "tithe/train/stage_compute.hpp"
 #include "tithe/train/supervised_objective.hpp"
 
 /// A slice of a plan as a stage: which objective, which options, watched and perhaps shared.
@@ -52,6 +53,9 @@ struct SliceRun {
     stage.seed = derive(options.seed, {static_cast<std::uint64_t>(index)});
     return stage;
   }
+
+  /// How its stage goes through its rows.
+  [[nodiscard]] StageWork work() const { return stage_work(policies, planned.stage, stage_options().epochs); }
 
   /// Whether other runs may train it for this one. No run begins with another one's last preferences. What was labelled on
   /// demand is paid for and must be in the run's own checkpoints, and a slice that they brought back goes on from there.
@@ -137,6 +141,8 @@ SliceReport train_slice(const SliceRun<Composed, M>& slice, const Then& then) {
   SliceReport report =
       slice.is_shared() ? slice.stages.find_or_train(slice.identity(), slice.model, train, slice.options.stop)
                         : train();
+  report.compute =
+      compute_of(slice.model, slice.work(), slice.rows, report.training.steps_done, report.training.steps);
   report.labels = slice.ledger.drawn(slice.index);  // another run may have paid for the same rows otherwise
   return report;
 }

@@ -66,15 +66,18 @@ inline StageState stage_state_of(const nlohmann::json& json) {
   return state;
 }
 
+/// An entry whose price follows from its tokens has one item more.
 inline nlohmann::json saved(const LedgerEntry& entry) {
-  return {static_cast<int>(entry.stage),
-          entry.slice,
-          entry.origin.id,
-          entry.origin.file,
-          entry.origin.line,
-          entry.content.hex(),
-          static_cast<int>(entry.outcome),
-          entry.reason};
+  nlohmann::json all{static_cast<int>(entry.stage),
+                     entry.slice,
+                     entry.origin.id,
+                     entry.origin.file,
+                     entry.origin.line,
+                     entry.content.hex(),
+                     static_cast<int>(entry.outcome),
+                     entry.reason};
+  if (entry.price != Money{}) all.push_back(entry.price.parts());
+  return all;
 }
 inline LedgerEntry ledger_entry_of(const nlohmann::json& json) {
   return {.stage = static_cast<Stage>(json.at(0).get<int>()),
@@ -82,13 +85,14 @@ inline LedgerEntry ledger_entry_of(const nlohmann::json& json) {
           .origin = {.id = json.at(2), .file = json.at(3), .line = json.at(4)},
           .content = digest_of(json.at(5).get<std::string>()),
           .outcome = static_cast<Outcome>(json.at(6).get<int>()),
-          .reason = json.at(7)};
+          .reason = json.at(7),
+          .price = Money::from_parts(json.size() > 8 ? json.at(8).get<std::int64_t>() : 0)};
 }
 
 inline nlohmann::json saved(const SliceReport& slice) {
   return {static_cast<int>(slice.stage), slice.labels.value(), slice.training.steps,
           slice.training.steps_done,     slice.training.rows,  slice.training.tokens.value(),
-          slice.training.seconds,        slice.shared};
+          slice.training.seconds,        slice.shared,         slice.compute.parts()};
 }
 inline SliceReport slice_report_of(const nlohmann::json& json) {
   return {.stage = static_cast<Stage>(json.at(0).get<int>()),
@@ -98,7 +102,8 @@ inline SliceReport slice_report_of(const nlohmann::json& json) {
                        .rows = json.at(4),
                        .tokens = Tokens{json.at(5).get<std::int64_t>()},
                        .seconds = json.at(6)},
-          .shared = json.size() > 7 && json.at(7).get<bool>()};  // state.json had no such item at first
+          .shared = json.size() > 7 && json.at(7).get<bool>(),  // state.json had no such items at first
+          .compute = Compute::from_parts(json.size() > 8 ? json.at(8).get<std::int64_t>() : 0)};
 }
 
 inline nlohmann::json saved(const Estimate& estimate) {
