@@ -32,8 +32,13 @@ struct GroupGradient {
   std::vector<at::Tensor> sum{};  ///< of each parameter, float32 or wider
   double tokens = 0;
 
-  [[nodiscard]] bool has(const TokenGroups& groups, std::size_t token) const {
-    return !group || groups.at(token) == *group;
+  /// ∂ Σ −log p / ∂ log p of one row's tokens, put behind those of others: −1 at the group's tokens, 0 elsewhere.
+  void add_weights(std::vector<double>& weights, const TokenGroups& groups, std::int64_t length) {
+    for (std::int64_t token = 0; token < length; ++token) {
+      const bool counts = !group || groups.at(static_cast<std::size_t>(token)) == *group;
+      weights.push_back(counts ? -1 : 0);
+      tokens += counts ? 1 : 0;
+    }
   }
   /// ‖∇ Σ −log p / tokens‖₂; NaN without tokens.
   [[nodiscard]] double norm() const {
@@ -53,7 +58,7 @@ struct GroupGradient {
 /// still to be learnt, in its form and in what it says.
 ///
 /// It is one vector's length and no mean over prompts: its interval has no width. `.grad` of the parameters stays as it is.
-/// It takes two vectors of the size of what is trained. Throws OptionError for a model of which nothing is.
+/// It takes three vectors of the size of what is trained. Throws OptionError for a model of which nothing is.
 struct GradientNorm {
   template <LanguageModel M, LanguageModel Base>
   [[nodiscard]] std::vector<Estimate> operator()(const ProbedModel<M, Base>& probed) const {
@@ -95,19 +100,10 @@ struct GradientNorm {
         probed.gold(), probed.options(), [&](const PackedRows& packed, const Indices& pass) {
           const at::Tensor logprobs = token_logprobs(probed.model(), packed, probed.options().head);
           for (detail::GroupGradient& gradient : wanted) {
-            // ∂ Σ −log p / ∂ log p: −1 at the group's tokens, 0 elsewhere.
-            std::vector<float> weights;
-            double tokens = 0;
+            std::vector<double> weights;
             for (std::size_t i = 0; i < pass.size(); ++i) {
-              for (std::int64_t token = 0; token < packed.completion_lengths[i]; ++token) {
-                const bool counts =
-                    gradient.has(probed.gold_groups()[pass[i]], static_cast<std::size_t>(token));
-                weights.push_back(counts ? -1.F : 0.F);
-                tokens += counts ? 1 : 0;
-              }
+              gradient.add_weights(weights, probed.gold_groups()[pass[i]], packed.completion_lengths[i]);
             }
-            if (tokens == 0) continue;
-            gradient.tokens += tokens;
             const at::Tensor upstream = at::tensor(weights).to(logprobs.options().requires_grad(false));
             const bool is_last = &gradient == &wanted.back();
             const auto found = torch::autograd::grad({logprobs}, leaves, {upstream}, !is_last,
