@@ -40,10 +40,10 @@ std::string share_text(double share) {
 tithe::RecordJson line_of(const CellResult& result) {
   tithe::RecordJson record = tithe::to_json(result.report);
   record["epsilon"] = result.cell.slip;
-  record["accuracy_sampled"] = tithe::to_json(result.sampled.accuracy);
-  record["accuracy_greedy"] = tithe::to_json(result.greedy.accuracy);
-  record["worked_sampled"] = tithe::to_json(result.sampled.worked);
-  record["worked_greedy"] = tithe::to_json(result.greedy.worked);
+  record["accuracy_sampled"] = tithe::to_json(result.sampled.score);
+  record["accuracy_greedy"] = tithe::to_json(result.greedy.score);
+  record["worked_sampled"] = tithe::to_json(result.sampled.in_format);
+  record["worked_greedy"] = tithe::to_json(result.greedy.in_format);
   record["sampling"] = {{"pairs", result.drawn.labels.value()},
                         {"prompts", result.drawn.prompts},
                         {"prompts_skipped", result.drawn.skipped},
@@ -55,8 +55,8 @@ tithe::RecordJson line_of(const CellResult& result) {
           {"sft_fraction", result.cell.sft_fraction},
           {"loss", result.cell.loss},
           {"seed", result.cell.seed.value},
-          {"accuracy_sampled", result.sampled.accuracy.value},
-          {"accuracy_greedy", result.greedy.accuracy.value},
+          {"accuracy_sampled", result.sampled.score.value},
+          {"accuracy_greedy", result.greedy.score.value},
           {"train_seconds", result.report.train_seconds},
           {"record", std::move(record)}};
 }
@@ -88,7 +88,7 @@ std::string table_of(const miniature::StudyOptions& options, std::span<const Cel
       std::vector<Estimate> seeds;
       for (const CellResult& result : results) {
         if (result.cell.budget == budget && result.cell.sft_fraction == share)
-          seeds.push_back((result.*kind).accuracy);
+          seeds.push_back((result.*kind).score);
       }
       means.push_back(mean_of(seeds));
     }
@@ -113,10 +113,10 @@ std::string table_of(const miniature::StudyOptions& options, std::span<const Cel
 
 std::string base_line(const miniature::Base& base) {
   return "base model of seed " + std::to_string(base.seed.value) + ": right " +
-         fixed_text(base.sampled.accuracy.value, 2) + " sampled, " +
-         fixed_text(base.greedy.accuracy.value, 2) + " greedy; works " +
-         fixed_text(100 * base.sampled.worked.value, 1) + "% of its answers out; told to, right " +
-         fixed_text(base.told_to_work.value, 2) + " (" + program::duration_text(base.seconds) + ")";
+         fixed_text(base.sampled.score.value, 2) + " sampled, " + fixed_text(base.greedy.score.value, 2) +
+         " greedy; works " + fixed_text(100 * base.sampled.in_format.value, 1) +
+         "% of its answers out; told to, right " + fixed_text(base.told.value, 2) + " (" +
+         program::duration_text(base.seconds) + ")";
 }
 
 int run(const miniature::StudyOptions& options, const std::string& path) {
@@ -199,6 +199,14 @@ int main(int argc, char** argv) {
                     ->check(CLI::PositiveNumber)
                     ->capture_default_str();
   app.add_option("--first-seed", first_seed, "The first of them")->capture_default_str();
+  std::string task = "arithmetic";
+  std::string pairing = "both";
+  app.add_option("--task", task, "What is learnt")
+      ->check(CLI::IsMember({"arithmetic", "style"}))
+      ->capture_default_str();
+  app.add_option("--pairs", pairing, "How preference pairs are made")
+      ->check(CLI::IsMember({"both", "pool", "onpol"}))
+      ->capture_default_str();
   app.add_option("--epsilon", options.slip, "How often a step of a demonstration is wrong")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
@@ -220,6 +228,8 @@ int main(int argc, char** argv) {
     if (count->empty()) seeds = 1;
     if (held_out->empty()) options.held_out = 250;
   }
+  options.task = &miniature::task_named(task);
+  options.pairing = miniature::pairing_named(pairing);
   options.seeds.clear();
   for (std::uint64_t i = 0; i < seeds; ++i) options.seeds.push_back({first_seed + i});
   try {

@@ -7,14 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "tithe/core/example.hpp"
+#include "task.hpp"
 #include "tithe/core/random.hpp"
-#include "tithe/core/units.hpp"
-#include "tithe/data/split.hpp"
+#include "vocabulary.hpp"
 
 /// The miniature's task: a number and four operations on it, one after another, modulo 20.
 ///
@@ -26,29 +24,7 @@
 /// facts but answers tersely has an ability that it does not use, which is what the cold start is about.
 namespace miniature {
 
-using tithe::Seed;
-using tithe::SplitMix64;
-using tithe::TokenIds;
-
-inline constexpr std::int64_t modulus = 20;
 inline constexpr std::size_t steps_per_problem = 4;
-
-/// Token ids: 0 to 19 are the numbers, 20 to 43 the operations, then these. Those from 60 on are kept for other tasks.
-enum Symbol : std::int64_t {
-  asks = 44,  ///< Q, begins a prompt
-  asked,      ///< ?, ends it
-  answers,    ///< A, begins an answer
-  works,      ///< S, begins a worked answer
-  equals,     ///< =
-  then,       ///< ; ends a step
-  ends,       ///< $, ends an answer
-  notes,      ///< N, begins a prompt in the corpus's other format
-  stop,       ///< . ends its prompt and its steps, and facts
-  lists,      ///< F, begins a list of facts
-};
-inline constexpr std::int64_t vocabulary_size = 91;
-/// The longest document has 38 tokens.
-inline constexpr std::int64_t positions = 48;
 
 /// One of +1 to +9, −1 to −9, *2 to *7, by its index in that order.
 struct Operation {
@@ -112,19 +88,37 @@ inline TokenIds prompt_of(const Problem& problem) {
   return prompt;
 }
 
+/// The problem of a prompt.
+inline Problem problem_of(const TokenIds& prompt) {
+  Problem problem{.start = prompt[1]};
+  for (std::size_t step = 0; step < steps_per_problem; ++step)
+    problem.operations[step].index = prompt[2 + step] - modulus;
+  return problem;
+}
+
 /// The answer alone.
 inline TokenIds terse(std::int64_t answer) { return {answers, answer, ends}; }
 
-/// The steps, each `12 -8 = 4` and a separator, and where they lead. With probability `slip` a step's result is wrong by
-/// one, and the steps after it go on from there.
+/// Which steps of a worked answer slip: each with a probability, or a certain one.
+struct Slips {
+  double probability = 0;
+  std::size_t at = steps_per_problem;
+
+  [[nodiscard]] bool operator()(std::size_t step, SplitMix64& random) const {
+    return step == at || (probability > 0 && random.uniform() < probability);
+  }
+};
+
+/// The steps, each `12 -8 = 4` and a separator, and where they lead. The result of a step that slips is wrong by one, and
+/// the steps after it go on from there.
 inline std::pair<TokenIds, std::int64_t> worked_steps(const Problem& problem, std::int64_t separator,
-                                                      double slip, SplitMix64& random) {
+                                                      const Slips& slips, SplitMix64& random) {
   TokenIds steps;
   std::int64_t number = problem.start;
-  for (const Operation& operation : problem.operations) {
+  for (std::size_t step = 0; step < steps_per_problem; ++step) {
+    const Operation& operation = problem.operations[step];
     std::int64_t result = operation.of(number);
-    if (slip > 0 && random.uniform() < slip)
-      result = (result + (random.below(2) == 0 ? 1 : modulus - 1)) % modulus;
+    if (slips(step, random)) result = (result + (random.below(2) == 0 ? 1 : modulus - 1)) % modulus;
     steps.insert(steps.end(), {number, operation.token(), equals, result, separator});
     number = result;
   }
@@ -132,8 +126,8 @@ inline std::pair<TokenIds, std::int64_t> worked_steps(const Problem& problem, st
 }
 
 /// A worked answer, as people demonstrate it: right in every step, or with slips.
-inline TokenIds worked(const Problem& problem, double slip, SplitMix64& random) {
-  auto [answer, result] = worked_steps(problem, then, slip, random);
+inline TokenIds worked(const Problem& problem, const Slips& slips, SplitMix64& random) {
+  auto [answer, result] = worked_steps(problem, then, slips, random);
   answer.insert(answer.begin(), works);
   answer.insert(answer.end(), {answers, result, ends});
   return answer;
@@ -145,16 +139,6 @@ inline bool is_right(const Problem& problem, std::span<const std::int64_t> compl
   return completion.size() >= 3 && completion[completion.size() - 3] == answers &&
          completion[completion.size() - 2] == problem.answer() && completion.back() == ends;
 }
-/// Whether it works the answer out, rightly or wrongly.
-inline bool is_worked(std::span<const std::int64_t> completion) {
-  return !completion.empty() && completion.front() == works;
-}
-
-/// Whether a problem is one of those that nothing is ever trained on, in no format: a function of the problem alone.
-inline bool is_held_out(const Problem& problem) {
-  return tithe::is_held_out(prompt_of(problem), tithe::Share{0.2}, Seed{});
-}
-
 /// Draws problems to train on, or held-out ones.
 class ProblemSampler {
  public:
@@ -165,7 +149,7 @@ class ProblemSampler {
     do {
       problem.start = static_cast<std::int64_t>(random.below(modulus));
       for (Operation& operation : problem.operations) operation = operations_(random);
-    } while (is_held_out(problem) != held_out_);
+    } while (is_held_out(prompt_of(problem)) != held_out_);
     return problem;
   }
   /// A single operation.
@@ -175,27 +159,5 @@ class ProblemSampler {
   OperationSampler operations_{};
   bool held_out_;
 };
-
-/// Tokens as people write them: "Q 12 -8 ?".
-inline std::string text_of(std::span<const std::int64_t> tokens) {
-  constexpr std::array symbols{"Q", "?", "A", "S", "=", ";", "$", "N", ".", "F"};
-  std::string text;
-  for (const std::int64_t token : tokens) {
-    const std::int64_t index = token - modulus;
-    text += text.empty() ? "" : " ";
-    if (token < 0 || token > lists) {
-      text += '<' + std::to_string(token) + '>';
-    } else if (token < modulus) {
-      text += std::to_string(token);
-    } else if (token < asks) {
-      text += index < 9    ? '+' + std::to_string(index + 1)
-              : index < 18 ? '-' + std::to_string(index - 8)
-                           : '*' + std::to_string(index - 16);
-    } else {
-      text += symbols[static_cast<std::size_t>(token - asks)];
-    }
-  }
-  return text;
-}
 
 }  // namespace miniature

@@ -5,18 +5,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "arithmetic.hpp"
 #include "labels.hpp"
+#include "task.hpp"
+#include "tasks.hpp"
 #include "tithe/budget/budget.hpp"
 #include "tithe/composition.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/record.hpp"
-#include "tithe/evaluate/exact_match.hpp"
+#include "tithe/evaluate/sample.hpp"
+#include "tithe/evaluate/score.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
 #include "tithe/model/decoder.hpp"
@@ -33,7 +36,9 @@ struct Cell {
   double sft_fraction = 0;
   std::string loss = "dpo";  ///< or "kto"
   Seed seed{};               ///< of the base model, and of everything random in the cell
-  double slip = 0.1;         ///< how often a step of a demonstration is wrong
+  double slip = 0.1;         ///< how often a part of a demonstration is wrong
+  Pairing pairing = Pairing::both;
+  const Task* task = &task_named("arithmetic");
 };
 
 /// How every cell is trained. There is no warm-up: the first rate of one is 0, and a budget of 30 has four steps. At
@@ -46,28 +51,28 @@ inline tithe::RunOptions run_options(Seed seed) {
   return {.sft = stage(1e-3), .preference = stage(5e-5), .seed = seed};
 }
 
-/// How a model answers held-out problems: the share of right answers, and of worked ones.
+/// How a model answers held-out prompts.
 struct Scores {
-  tithe::Estimate accuracy{};
-  tithe::Estimate worked{};
+  tithe::Estimate score{};      ///< the mean of the task's scores: of right answers the share
+  tithe::Estimate in_format{};  ///< the share of answers that are begun as demonstrations are
 };
 
 /// Scores a model by its answers, sampled at temperature 1 or greedy; every model by the same random numbers.
-inline Scores score(const tithe::Decoder& model, const std::vector<Problem>& problems,
+inline Scores score(const tithe::Decoder& model, const Task& task, const std::vector<TokenIds>& prompts,
                     tithe::Sampling sampling) {
   tithe::GenerationOptions options = sampled({});
   options.sampling = sampling;
-  std::int64_t worked_answers = 0;
-  Scores scores;
-  scores.accuracy = tithe::exact_match(
-      model, prompts_of(problems),
-      [&](std::size_t index, const tithe::Generation& answer) {
-        worked_answers += is_worked(answer.ids) ? 1 : 0;
-        return is_right(problems[index], answer.ids);
-      },
-      options);
-  scores.worked = tithe::share_estimate("worked", worked_answers, std::ssize(problems));
-  return scores;
+  std::vector<double> scores;
+  std::int64_t in_format = 0;
+  tithe::sample_completions(model, prompts, 1, options,
+                            [&](std::size_t first, std::span<const tithe::Generation> answers) {
+                              for (const tithe::Generation& answer : answers) {
+                                scores.push_back(task.score(prompts[first++], answer.ids));
+                                in_format += task.is_in_format(answer.ids) ? 1 : 0;
+                              }
+                            });
+  return {tithe::share_estimate("score", scores),
+          tithe::share_estimate("in_format", in_format, std::ssize(prompts))};
 }
 
 /// What a cell came to.
@@ -83,8 +88,8 @@ struct CellResult {
 };
 
 /// Trains a copy of the base model by a cell's split and scores it on problems that nothing was trained on.
-inline CellResult run_cell(const tithe::Decoder& base, const Cell& cell, const std::vector<Problem>& held_out,
-                           std::stop_token stop = {}) {
+inline CellResult run_cell(const tithe::Decoder& base, const Cell& cell,
+                           const std::vector<TokenIds>& held_out, std::stop_token stop = {}) {
   using Clock = std::chrono::steady_clock;
   const auto since = [](Clock::time_point begin) {
     return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -98,27 +103,26 @@ inline CellResult run_cell(const tithe::Decoder& base, const Cell& cell, const s
   const tithe::Decoder model = base.clone();  // and trained in place
   tithe::SampledDraw drawn;
   const tithe::Seed labels_seed = tithe::derive(cell.seed, {10});
+  const bool reads_verdicts = cell.loss == "kto";
   tithe::StageSources sources{
-      demonstrations(labels(tithe::Stage::sft), cell.slip, labels_seed),
-      pairs(labels(tithe::Stage::preference), labels_seed, [&](const auto& facts) { drawn = facts; })};
+      demonstrations(*cell.task, labels(tithe::Stage::sft), cell.slip, labels_seed),
+      Preferences{*cell.task, cell.pairing, labels(tithe::Stage::preference), labels_seed, reads_verdicts,
+                  [&](const auto& facts) { drawn = facts; }}};
   tithe::RunOptions options = run_options(tithe::derive(cell.seed, {11}));
+  if (reads_verdicts) options.preference.batch_size *= 2;  // of as many pairs
   options.stop = std::move(stop);
-  const auto fit = [&](const auto& loss, auto& source) {
+  const auto fit = [&](const auto& loss) {
     const auto policies = tithe::compose(schedule, loss, tithe::FrozenSft{});
     tithe::PipelineTrainer trainer{model, encoding(), tithe::Tokens{positions}, policies};
-    return trainer.fit(source, budget, options);
+    return trainer.fit(sources, budget, options);
   };
-  tithe::RunReport report = [&] {
-    if (cell.loss == "dpo") return fit(tithe::Dpo<0.1>{}, sources);
-    tithe::StageSources verdicts{std::move(sources.sft), AsVerdicts{std::move(sources.preference)}};
-    return fit(tithe::Kto<0.1>{}, verdicts);
-  }();
+  tithe::RunReport report = reads_verdicts ? fit(tithe::Kto<0.1>{}) : fit(tithe::Dpo<0.1>{});
   const double fitted = since(begun);
 
   CellResult result{.cell = cell, .model = model, .drawn = drawn, .report = std::move(report)};
   result.label_seconds = fitted - result.report.train_seconds;
-  result.sampled = score(model, held_out, {});
-  result.greedy = score(model, held_out, tithe::Sampling::greedy());
+  result.sampled = score(model, *cell.task, held_out, {});
+  result.greedy = score(model, *cell.task, held_out, tithe::Sampling::greedy());
   result.score_seconds = since(begun) - fitted;
   return result;
 }

@@ -35,6 +35,8 @@ struct StudyOptions {
   /// Each has a base model, labels and an order of its own.
   std::vector<Seed> seeds{{1}, {2}};
   double slip = 0.1;
+  Pairing pairing = Pairing::both;
+  const Task* task = &task_named("arithmetic");
   std::size_t held_out = 500;
   tithe::Steps base_steps = miniature::base_steps;
   /// Cells at a time, each on a thread of its own. It changes no figure.
@@ -47,8 +49,8 @@ struct Base {
   tithe::Decoder model;
   Scores sampled{};
   Scores greedy{};
-  /// Greedy answers whose first token, S, is given: what it could do if it worked its answers out.
-  tithe::Estimate told_to_work{};
+  /// Greedy answers whose first token is given: what it could do if it answered as demonstrations do.
+  tithe::Estimate told{};
   double seconds = 0;
 };
 
@@ -61,21 +63,27 @@ struct StudyHooks {
 };
 
 /// Trains and scores a base model.
-inline Base make_base(Seed seed, tithe::Steps steps, const std::vector<Problem>& held_out,
+inline Base make_base(const Task& task, Seed seed, tithe::Steps steps, const std::vector<TokenIds>& held_out,
                       const tithe::StageHooks& hooks) {
   const auto begun = std::chrono::steady_clock::now();
-  Base base{.seed = seed, .model = train_base(seed, steps, hooks)};
+  Base base{.seed = seed, .model = train_base(task, seed, steps, hooks)};
   base.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  base.sampled = score(base.model, held_out, {});
-  base.greedy = score(base.model, held_out, tithe::Sampling::greedy());
-  std::vector<TokenIds> prompts = prompts_of(held_out);
-  for (TokenIds& prompt : prompts) prompt.push_back(works);
+  base.sampled = score(base.model, task, held_out, {});
+  base.greedy = score(base.model, task, held_out, tithe::Sampling::greedy());
+  std::vector<TokenIds> opened = held_out;
+  for (TokenIds& prompt : opened) prompt.push_back(task.opening());
   tithe::GenerationOptions options = sampled({});
   options.sampling = tithe::Sampling::greedy();
-  const auto verify = [&](std::size_t index, const tithe::Generation& answer) {
-    return is_right(held_out[index], answer.ids);
-  };
-  base.told_to_work = tithe::exact_match(base.model, prompts, verify, options);
+  std::vector<double> scores;
+  tithe::sample_completions(base.model, opened, 1, options,
+                            [&](std::size_t first, std::span<const tithe::Generation> answers) {
+                              for (const tithe::Generation& answer : answers) {
+                                TokenIds whole{task.opening()};
+                                whole.insert(whole.end(), answer.ids.begin(), answer.ids.end());
+                                scores.push_back(task.score(held_out[first++], whole));
+                              }
+                            });
+  base.told = tithe::share_estimate("told", scores);
   return base;
 }
 
@@ -92,7 +100,8 @@ class Study {
     for (const std::int64_t budget : options_.budgets) {
       for (const double fraction : options_.sft_fractions) {
         for (std::size_t seed = 0; seed < options_.seeds.size(); ++seed) {
-          const Cell cell{budget, fraction, options_.loss, options_.seeds[seed], options_.slip};
+          const Cell cell{budget,        fraction,         options_.loss, options_.seeds[seed],
+                          options_.slip, options_.pairing, options_.task};
           jobs_.push_back({.seed = seed, .cell = cell, .cost = cost_of(cell)});
         }
       }
@@ -106,7 +115,7 @@ class Study {
 
   /// The results, by budget, share and seed in the options' order. Rethrows the first error after all threads ended.
   std::vector<CellResult> run() {
-    const std::vector<Problem> held_out = distinct_problems(options_.held_out, true, Seed{});
+    const std::vector<TokenIds> held_out = distinct_prompts(*options_.task, options_.held_out, true, Seed{});
     {
       std::vector<std::jthread> threads;
       for (std::size_t i = 0; i < std::max<std::size_t>(1, options_.jobs); ++i) {
@@ -143,7 +152,7 @@ class Study {
 
   /// What each thread does. The settings are the thread's own: one core a cell, so that cells run side by side and give
   /// the same bits alone; no denormal numbers, which slow Adam's averages of tokens that are never seen.
-  void work(const std::vector<Problem>& held_out) {
+  void work(const std::vector<TokenIds>& held_out) {
     at::set_num_threads(1);
     at::globalContext().setFlushDenormal(true);
     try {
@@ -168,13 +177,13 @@ class Study {
     }
   }
 
-  void make_base_of(const Job& job, const std::vector<Problem>& held_out) {
+  void make_base_of(const Job& job, const std::vector<TokenIds>& held_out) {
     const double per_step = job.cost / static_cast<double>(options_.base_steps.value());
     const auto count = [&](const tithe::StepRecord&) {
       const std::lock_guard lock{mutex_};
       advance(per_step, "base models");
     };
-    Base base = make_base(options_.seeds[job.seed], options_.base_steps, held_out,
+    Base base = make_base(*options_.task, options_.seeds[job.seed], options_.base_steps, held_out,
                           {.on_step = count, .stop = stop_.get_token()});
     const std::lock_guard lock{mutex_};
     if (hooks_.on_base) hooks_.on_base(base);

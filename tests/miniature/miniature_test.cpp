@@ -30,13 +30,16 @@ Problem documented() {
   return {12, {subtract(8), subtract(2), multiply(7), multiply(4)}};
 }
 
-/// A base model that answers tersely and is right now and then; one for all cases, since it takes seconds.
-const tithe::Decoder& young_base() {
-  static const tithe::Decoder base = [] {
+const Task& arithmetic() { return task_named("arithmetic"); }
+
+/// A base model that answers tersely and is right now and then; one a task for all cases, since it takes seconds.
+const tithe::Decoder& young_base(const Task& task = arithmetic()) {
+  static std::map<const Task*, tithe::Decoder> bases;
+  if (!bases.contains(&task)) {
     at::set_num_threads(1);
-    return train_base(Seed{1}, tithe::Steps{100});
-  }();
-  return base;
+    bases.emplace(&task, train_base(task, Seed{1}, tithe::Steps{100}));
+  }
+  return bases.at(&task);
 }
 
 bool same_bits(const tithe::Decoder& a, const tithe::Decoder& b) {
@@ -58,12 +61,13 @@ CATCH_TEST_CASE("an answer is right by its last number, however it was come by")
   const Problem problem = documented();
   CATCH_CHECK(text_of(prompt_of(problem)) == "Q 12 -8 -2 *7 *4 ?");
   CATCH_CHECK(problem.answer() == 16);
-  const TokenIds steps = worked(problem, 0, random);
+  CATCH_CHECK(problem_of(prompt_of(problem)) == problem);
+  const TokenIds steps = worked(problem, {}, random);
   CATCH_CHECK(text_of(steps) == "S 12 -8 = 4 ; 4 -2 = 2 ; 2 *7 = 14 ; 14 *4 = 16 ; A 16 $");
   CATCH_CHECK(is_right(problem, steps));
-  CATCH_CHECK(is_worked(steps));
+  CATCH_CHECK(arithmetic().is_in_format(steps));
   CATCH_CHECK(is_right(problem, terse(16)));
-  CATCH_CHECK_FALSE(is_worked(terse(16)));
+  CATCH_CHECK_FALSE(arithmetic().is_in_format(terse(16)));
 
   CATCH_CHECK_FALSE(is_right(problem, terse(15)));
   CATCH_CHECK_FALSE(is_right(problem, TokenIds{answers, 16}));  // goes on, or was cut
@@ -83,7 +87,7 @@ CATCH_TEST_CASE("a slip is carried through the steps behind it") {
   for (int i = 0; i < demonstrated; ++i) {
     const Problem problem = problems(random);
     const double slip = i % 2 == 0 ? 1 : 0.1;
-    const TokenIds answer = worked(problem, slip, random);
+    const TokenIds answer = worked(problem, {.probability = slip}, random);
     std::int64_t number = problem.start;
     bool consistent = answer.size() == 24;
     for (std::size_t step = 0; consistent && step < steps_per_problem; ++step) {
@@ -111,14 +115,14 @@ CATCH_TEST_CASE("the corpus has its mixture, in batches of one length") {
     CATCH_CHECK(std::abs(counts[kind] / double{draws} - share) < spread(share, draws));
   }
 
-  const tithe::Rows corpus = write_corpus(20, 16, Seed{4});
+  const tithe::Rows corpus = write_corpus(arithmetic(), 20, 16, Seed{4});
   CATCH_REQUIRE(corpus.size() == 320);
   for (std::size_t i = 0; i < corpus.size(); ++i) {
     CATCH_REQUIRE(corpus[i].tokens() == corpus[i / 16 * 16].tokens());
     CATCH_REQUIRE(corpus[i].completions.front().back() == ends);
   }
-  CATCH_CHECK(corpus.front().completions == write_corpus(1, 16, Seed{4}).front().completions);
-  CATCH_CHECK(corpus.front().completions != write_corpus(1, 16, Seed{5}).front().completions);
+  CATCH_CHECK(corpus.front().completions == write_corpus(arithmetic(), 1, 16, Seed{4}).front().completions);
+  CATCH_CHECK(corpus.front().completions != write_corpus(arithmetic(), 1, 16, Seed{5}).front().completions);
 
   const ProblemSampler problems;
   CATCH_CHECK(text_of(write_document(Document::terse, problems, random)).starts_with("Q "));
@@ -129,72 +133,144 @@ CATCH_TEST_CASE("the corpus has its mixture, in batches of one length") {
 }
 
 CATCH_TEST_CASE("nothing is trained on a held-out problem, in any format") {
-  const std::vector<Problem> held_out = distinct_problems(300, true, Seed{});
+  const std::vector<TokenIds> held_out = distinct_prompts(arithmetic(), 300, true, Seed{});
   std::set<TokenIds> forbidden;
-  for (const Problem& problem : held_out) {
-    CATCH_REQUIRE(is_held_out(problem));
-    const TokenIds prompt = prompt_of(problem);
+  for (const TokenIds& prompt : held_out) {
+    CATCH_REQUIRE(is_held_out(prompt));
     forbidden.insert(TokenIds(prompt.begin() + 1, prompt.end() - 1));  // whatever stands around it
   }
   CATCH_REQUIRE(forbidden.size() == 300);
   const auto is_forbidden = [&](const TokenIds& problem) { return forbidden.contains(problem); };
   const auto middle = [](const TokenIds& prompt) { return TokenIds(prompt.begin() + 1, prompt.end() - 1); };
 
-  for (const tithe::Row& row : write_corpus(300, 16, Seed{6})) {
+  for (const tithe::Row& row : write_corpus(arithmetic(), 300, 16, Seed{6})) {
     const TokenIds& document = row.completions.front();
     if (row.prompt.front() == lists) continue;
     CATCH_REQUIRE_FALSE(is_forbidden(TokenIds(document.begin(), document.begin() + 5)));
   }
-  const tithe::Pool pool = demonstrations(1000, 0.1, Seed{7});
+  const tithe::Pool pool = demonstrations(arithmetic(), 1000, 0.1, Seed{7});
   for (const tithe::Label& label : pool.draw({Stage::sft, tithe::Examples{1000}}, {})) {
     CATCH_REQUIRE_FALSE(is_forbidden(middle(label.rows.front().prompt)));
   }
-  for (const Problem& problem : distinct_problems(1000, false, Seed{8})) {
-    CATCH_REQUIRE_FALSE(is_held_out(problem));
+  for (const std::string_view name : task_names) {
+    for (const TokenIds& prompt : distinct_prompts(task_named(name), 1000, false, Seed{8}))
+      CATCH_REQUIRE_FALSE(is_held_out(prompt));
   }
   // A fifth of all problems is held out, so that the checks above would find a sampler that does not look.
-  CATCH_CHECK(is_forbidden(middle(prompt_of(held_out.front()))));
+  CATCH_CHECK(is_forbidden(middle(held_out.front())));
   const OperationSampler operations;
   SplitMix64 random{Seed{9}};
   int held = 0;
   for (int i = 0; i < 2000; ++i) {
     Problem problem{static_cast<std::int64_t>(random.below(modulus)), {}};
     for (Operation& one : problem.operations) one = operations(random);
-    held += is_held_out(problem) ? 1 : 0;
+    held += is_held_out(prompt_of(problem)) ? 1 : 0;
   }
   CATCH_CHECK(std::abs(held / 2000.0 - 0.2) < spread(0.2, 2000));
 }
 
-CATCH_TEST_CASE("pairs are the model's own answers, one verified right and one wrong") {
-  tithe::SampledDraw facts;
-  auto source = pairs(12, Seed{10}, [&](const tithe::SampledDraw& drawn) { facts = drawn; });
-  const std::vector<tithe::Label> labels =
-      source.draw({Stage::preference, tithe::Examples{12}}, {}, young_base());
-  const std::vector<Problem> problems = distinct_problems(12 * 16, false, tithe::derive(Seed{10}, {3}));
-  std::map<TokenIds, Problem> by_prompt;
-  for (const Problem& problem : problems) by_prompt.emplace(prompt_of(problem), problem);
-  CATCH_REQUIRE(labels.size() == 12);
-  for (const tithe::Label& label : labels) {
-    const tithe::Row& row = label.rows.front();
-    CATCH_CHECK(is_right(by_prompt.at(row.prompt), row.completions[0]));
-    CATCH_CHECK_FALSE(is_right(by_prompt.at(row.prompt), row.completions[1]));
-  }
-  CATCH_CHECK(facts.labels == tithe::Examples{12});
-  CATCH_CHECK(facts.prompts == facts.skipped + 12);
+CATCH_TEST_CASE("pairs are two answers to one prompt, of which one is better, whoever gave them") {
+  const tithe::Slice slice{Stage::preference, tithe::Examples{12}};
+  for (const std::string_view name : task_names) {
+    const Task& task = task_named(name);
+    for (const std::string_view pairing : pairing_names) {
+      CATCH_CAPTURE(name, pairing);
+      tithe::SampledDraw facts;
+      const Preferences source{task,  pairing_named(pairing),
+                               12,    Seed{10},
+                               false, [&](const tithe::SampledDraw& drawn) { facts = drawn; }};
+      const std::vector<tithe::Label> labels = source.draw(slice, {}, young_base(task));
+      CATCH_REQUIRE(labels.size() == 12);
+      std::size_t given = 0;
+      for (const tithe::Label& label : labels) {
+        const tithe::Row& row = label.rows.front();
+        CATCH_CHECK(task.score(row.prompt, row.completions[0]) > task.score(row.prompt, row.completions[1]));
+        CATCH_CHECK_FALSE(is_held_out(row.prompt));
+        given += row.completions[0] == task.gold(row.prompt);
+      }
+      CATCH_CHECK((given == labels.size()) == (pairing != "both"));
+      CATCH_CHECK(facts.labels == tithe::Examples{pairing == "pool" ? 0 : 12});
+      CATCH_CHECK(facts.prompts == facts.skipped + facts.labels.value());
 
-  const std::vector<tithe::Label> verdicts =
-      AsVerdicts{source}.draw({Stage::preference, tithe::Examples{12}}, {}, young_base());
-  CATCH_REQUIRE(verdicts.size() == 12);
-  CATCH_CHECK(verdicts[5].rows.size() == 2);
-  CATCH_CHECK(verdicts[5].rows[0].desirable);
-  CATCH_CHECK_FALSE(verdicts[5].rows[1].desirable);
-  CATCH_CHECK(verdicts[5].rows[0].completions.front() == labels[5].rows.front().completions[0]);
-  CATCH_CHECK(verdicts[5].rows[1].completions.front() == labels[5].rows.front().completions[1]);
+      const std::vector<tithe::Label> verdicts =
+          Preferences{task, pairing_named(pairing), 12, Seed{10}, true}.draw(slice, {}, young_base(task));
+      CATCH_REQUIRE(verdicts.size() == 12);
+      CATCH_REQUIRE(verdicts[5].rows.size() == 2);
+      CATCH_CHECK(verdicts[5].rows[0].desirable);
+      CATCH_CHECK_FALSE(verdicts[5].rows[1].desirable);
+      for (const std::size_t i : {0U, 1U})
+        CATCH_CHECK(verdicts[5].rows[i].completions.front() == labels[5].rows.front().completions[i]);
+    }
+  }
+  CATCH_CHECK_THROWS_AS(pairing_named("pairs"), tithe::OptionError);
+  CATCH_CHECK_THROWS_AS(task_named("maths"), tithe::OptionError);
+}
+
+CATCH_TEST_CASE("an answer's style has five features, each of which a judge finds and counts") {
+  const Task& style = task_named("style");
+  const TokenIds request{requests, first_word + 3, first_word, first_word + 7, first_word + 12, requested};
+  const TokenIds gold = style.gold(request);
+  CATCH_CHECK(text_of(request) == "R w3 w0 w7 w12 :");
+  CATCH_CHECK(text_of(gold) == "hello w3 , w0 , w7 , w12 because r3 thanks $");
+  CATCH_CHECK(style.score(request, gold) == 1);
+
+  SplitMix64 random{Seed{12}};
+  for (unsigned int wanted = 0; wanted < 32; ++wanted) {  // every combination of features
+    Features features;
+    for (std::size_t i = 0; i < Features::count; ++i) features.has[i] = (wanted >> i & 1U) != 0;
+    const TokenIds answer = styled(request, features, random);
+    CATCH_CAPTURE(text_of(answer));
+    CATCH_CHECK(features_of(request, answer).has == features.has);
+    CATCH_CHECK(style.is_in_format(answer) == features.greeting());
+  }
+  const auto without = [&](std::size_t place) {
+    TokenIds answer = gold;
+    answer.erase(answer.begin() + static_cast<std::ptrdiff_t>(place));
+    return features_of(request, answer);
+  };
+  CATCH_CHECK_FALSE(without(0).greeting());
+  CATCH_CHECK_FALSE(without(2).commas());
+  CATCH_CHECK_FALSE(without(8).reason());
+  CATCH_CHECK_FALSE(without(9).reason());
+  CATCH_CHECK_FALSE(without(10).thanking());
+  CATCH_CHECK(without(11).share() == 0);  // it never ends
+  TokenIds swapped = gold;
+  std::swap(swapped[1], swapped[3]);
+  CATCH_CHECK_FALSE(features_of(request, swapped).completeness());
+  CATCH_CHECK(features_of(request, swapped).reason());  // that of the first word asked for
+  CATCH_CHECK(style.score(request, TokenIds{}) == 0);
+  CATCH_CHECK(style.score(request, TokenIds{ends}) == 0);
+
+  constexpr int demonstrated = 2000;
+  double sum = 0;
+  for (int i = 0; i < demonstrated; ++i) {
+    const TokenIds prompt = style.prompt(false, random);
+    const TokenIds shown = style.demonstration(prompt, 0.15, random);
+    sum += style.score(prompt, shown);
+    CATCH_REQUIRE(style.score(prompt, style.corrupted(prompt, random)) < 1);
+  }
+  CATCH_CHECK(std::abs(sum / demonstrated - 0.85) < spread(0.85, 5.0 * demonstrated));
+}
+
+CATCH_TEST_CASE("a corrupted demonstration of arithmetic slips once, and is wrong") {
+  SplitMix64 random{Seed{13}};
+  for (int i = 0; i < 500; ++i) {
+    const TokenIds prompt = arithmetic().prompt(false, random);
+    const TokenIds answer = arithmetic().corrupted(prompt, random);
+    CATCH_REQUIRE(arithmetic().score(prompt, answer) == 0);
+    int wrong_steps = 0;
+    for (std::size_t step = 0; step < steps_per_problem; ++step) {
+      const std::int64_t* token = answer.data() + 1 + 5 * step;
+      wrong_steps += operation(token[1]).of(token[0]) != token[3];
+    }
+    CATCH_REQUIRE(wrong_steps == 1);
+    CATCH_REQUIRE(arithmetic().score(prompt, arithmetic().gold(prompt)) == 1);
+  }
 }
 
 CATCH_TEST_CASE("a cell spends its budget exactly, and gives the same bits beside another as alone") {
   at::set_num_threads(1);
-  const std::vector<Problem> held_out = distinct_problems(20, true, Seed{});
+  const std::vector<TokenIds> held_out = distinct_prompts(arithmetic(), 20, true, Seed{});
   const std::array cells{Cell{.budget = 21, .sft_fraction = 0.5, .seed = {1}},
                          Cell{.budget = 21, .sft_fraction = 0.25, .loss = "kto", .seed = {2}}};
   std::vector<CellResult> alone;
@@ -207,7 +283,7 @@ CATCH_TEST_CASE("a cell spends its budget exactly, and gives the same bits besid
       CATCH_CHECK(ledger.paid(stage) == ledger.planned(stage));
     CATCH_CHECK(result.drawn.labels == ledger.paid(Stage::preference));
     CATCH_CHECK(ledger.paid(Stage::sft) > tithe::Examples{});
-    CATCH_CHECK(result.sampled.accuracy.samples == 20);
+    CATCH_CHECK(result.sampled.score.samples == 20);
     CATCH_CHECK_FALSE(same_bits(result.model, young_base()));
   }
   CATCH_CHECK_FALSE(same_bits(alone[0].model, alone[1].model));

@@ -2,6 +2,7 @@
 #include "tithe/model/sampled_source.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "random_model.hpp"
 #include "test.hpp"
@@ -86,6 +87,69 @@ CATCH_TEST_CASE("sampled pairs are the first right and the first wrong completio
     CATCH_CHECK(facts.labels == Examples{7});
   }
   CATCH_CHECK(facts.skipped > 0);  // or the case proves too little
+}
+
+CATCH_TEST_CASE("by scores, the best of a prompt's samples is chosen and the worst rejected", "[model]") {
+  const Decoder model = random_decoder();
+  const std::vector<TokenIds> prompts = prompts_of(60);
+  const auto length = [](std::size_t, const Generation& one) { return static_cast<int>(one.ids.size()); };
+  const std::vector<Label> labels =
+      SampledPairs{prompts, length, options_of(3)}.draw(slice_of(9), Examples{}, model);
+
+  std::vector<TokenIds> repeated;
+  for (const TokenIds& prompt : prompts) repeated.insert(repeated.end(), samples, prompt);
+  const std::vector<Generation> all = generate(model, repeated, options_of(3).generation);
+  std::size_t skipped = 0;
+  for (std::size_t i = 0, next = 0; next < labels.size(); ++i) {
+    const auto own = std::span{all}.subspan(i * samples, samples);
+    const auto size_of = [](const Generation& one) { return one.ids.size(); };
+    const auto chosen = std::ranges::max_element(own, {}, size_of);  // the first of several
+    const auto rejected = std::ranges::min_element(own, {}, size_of);
+    if (size_of(*chosen) == size_of(*rejected)) {
+      ++skipped;
+      continue;
+    }
+    CATCH_CHECK(labels[next].rows.front().prompt == prompts[i]);
+    CATCH_CHECK(labels[next++].rows.front().completions == std::vector{chosen->ids, rejected->ids});
+  }
+  CATCH_CHECK(skipped > 0);
+
+  const auto nan = [](std::size_t, const Generation&) { return std::nan(""); };
+  const std::string refused =
+      thrown<NonFiniteError>([&] {
+        (void)SampledPairs{prompts, nan, options_of(3)}.draw(slice_of(1), Examples{}, model);
+      }).what();
+  CATCH_CHECK(contains(refused, "SampledPairs needs scores that can be compared, but found NaN"));
+}
+
+CATCH_TEST_CASE("rejections are the model's own, and what is chosen over them is given", "[model]") {
+  const Decoder model = random_decoder();
+  const std::vector<TokenIds> prompts = prompts_of(60);
+  std::vector<TokenIds> given;
+  for (std::size_t i = 0; i < prompts.size(); ++i) given.push_back({static_cast<std::int64_t>(i % 20), 4});
+  const SampledRejections source{prompts, given, is_right, options_of(3)};
+  static_assert(ExampleSource<decltype(source), Decoder>);
+  const std::vector<Label> labels = source.draw(slice_of(40), Examples{}, model);
+
+  std::vector<TokenIds> repeated;
+  for (const TokenIds& prompt : prompts) repeated.insert(repeated.end(), samples, prompt);
+  const std::vector<Generation> all = generate(model, repeated, options_of(3).generation);
+  std::size_t later = 0;
+  for (const Label& label : labels) {
+    const auto i = static_cast<std::size_t>(std::stoi(label.origin.id.substr(8)) - 1);
+    const auto own = std::span{all}.subspan(i * samples, samples);
+    const auto wrong = std::ranges::find_if_not(own, [&](const Generation& one) { return is_right(i, one); });
+    CATCH_REQUIRE(wrong != own.end());
+    later += wrong != own.begin();
+    CATCH_CHECK(label.rows.front().prompt == prompts[i]);
+    CATCH_CHECK(label.rows.front().completions == std::vector{given[i], wrong->ids});
+  }
+  CATCH_CHECK(later > 0);  // or a source that always rejects the first would pass
+
+  given.pop_back();
+  CATCH_CHECK(contains(
+      thrown<OptionError>([&] { SampledRejections(prompts, given, is_right, options_of(3)); }).what(),
+      "SampledRejections needs a chosen completion for each of 60 prompts, but found 59"));
 }
 
 CATCH_TEST_CASE("what is sampled is a function of the seed and of the labels before", "[model]") {

@@ -2,11 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,160 +19,38 @@
 #include "tithe/data/row.hpp"
 #include "tithe/data/source.hpp"
 #include "tithe/model/generate.hpp"
+#include "tithe/model/prompt_walk.hpp"
 
 /// Labels made on demand: completions sampled from the current model, and a verdict on each.
 namespace tithe {
 
-/// What one draw took, for observers.
-struct SampledDraw {
-  Examples labels{};
-  /// Prompts up to and including the one that gave the last label; `skipped` of them gave none.
-  std::int64_t prompts = 0;
-  std::int64_t skipped = 0;
-  /// Completions sampled for these prompts, and how many of them were verified right.
-  std::int64_t completions = 0;
-  std::int64_t right = 0;
-};
-
-struct SampledSourceOptions {
-  /// How completions are sampled; its seed is the source's.
-  GenerationOptions generation{};
-  /// Completions of a prompt, of which SampledPairs takes two.
-  std::int64_t samples_per_prompt = 4;
-  /// A slice may try so many prompts for each of its labels on average, the first slice from the first prompt on; so
-  /// that where a slice begins is a function of the labels drawn before it, and no prompt serves two of them.
-  std::int64_t prompts_per_label = 8;
-  /// Called at the end of each draw.
-  std::function<void(const SampledDraw&)> on_draw{};
-};
-
 namespace detail {
 
-/// The verdict on a completion of the prompt of this index.
-template <class Verify>
-concept Verifies = std::predicate<const Verify&, std::size_t, const Generation&>;
-
-/// The walk over prompts that both sources share.
-template <Verifies Verify>
-class PromptWalk {
- public:
-  PromptWalk(std::string who, std::vector<TokenIds> prompts, Verify verify, SampledSourceOptions options)
-      : who_{std::move(who)},
-        prompts_{std::move(prompts)},
-        verify_{std::move(verify)},
-        options_{std::move(options)} {
-    options_.generation.validate();
-    const auto require = [&](std::int64_t value, std::int64_t least, const std::string& name) {
-      if (value >= least) return;
-      throw OptionError{{who_, name + " of at least " + std::to_string(least), std::to_string(value), {}}};
-    };
-    require(options_.samples_per_prompt, 1, "samples_per_prompt");
-    require(options_.prompts_per_label, 1, "prompts_per_label");
-    require(options_.generation.max_new_tokens.value(), 1, "max_new_tokens");
-  }
-
-  /// Labels from `make(index of the prompt, its completions, verdicts)`, which gives one or nothing.
-  template <LanguageModel M, class Make>
-  std::vector<Label> draw(const Slice& slice, Examples drawn, const M& model, const Make& make) const {
-    if (slice.stage != Stage::preference) {
-      throw BudgetError{{.who = who_,
-                         .required = "a slice of the preference stage",
-                         .found = "one of the " + std::string{name(slice.stage)} + " stage",
-                         .fix = "Take the others from a Pool: StageSources joins the two"}};
-    }
-    const auto wanted = static_cast<std::size_t>(slice.count.value());
-    const std::size_t begin = first_prompt(drawn);
-    const std::size_t end = first_prompt(drawn + slice.count);
-    std::vector<Label> labels;
-    SampledDraw facts;
-    for (std::size_t next = begin; labels.size() < wanted;) {
-      if (next == end) fail_exhausted(slice, labels.size(), begin, end);
-      const std::size_t count = std::min(prompts_at_once(wanted - labels.size()), end - next);
-      const std::vector<Generation> all = sample(model, next, count);
-      for (std::size_t i = 0; i < count && labels.size() < wanted; ++i) {
-        const std::span completions = std::span{all}.subspan(i * samples(), samples());
-        if (std::ranges::find(completions, FinishReason::cancelled, &Generation::finish) !=
-            completions.end()) {
-          return labels;
-        }
-        std::vector<bool> verdicts;
-        for (const Generation& one : completions) verdicts.push_back(verify_(next + i, one));
-        facts.prompts += 1;
-        facts.completions += std::ssize(completions);
-        facts.right += std::ranges::count(verdicts, true);
-        if (std::optional<Label> label = make(next + i, completions, verdicts)) {
-          labels.push_back(*std::move(label));
-        } else {
-          facts.skipped += 1;
-        }
-      }
-      next += count;
-    }
-    facts.labels = slice.count;
-    if (options_.on_draw) options_.on_draw(facts);
-    return labels;
-  }
-
-  [[nodiscard]] const TokenIds& prompt(std::size_t index) const { return prompts_[index]; }
-
- private:
-  [[nodiscard]] std::size_t samples() const { return static_cast<std::size_t>(options_.samples_per_prompt); }
-  /// Where a slice begins that follows so many labels.
-  [[nodiscard]] std::size_t first_prompt(Examples drawn) const {
-    const auto size = std::ssize(prompts_);
-    const std::int64_t share = options_.prompts_per_label;
-    return static_cast<std::size_t>(drawn.value() > size / share ? size : drawn.value() * share);
-  }
-  /// A batch full of completions, though not many more prompts than labels are missing. It changes nothing but speed:
-  /// what is sampled for a prompt is a function of the seed and its index.
-  [[nodiscard]] std::size_t prompts_at_once(std::size_t missing) const {
-    const auto batch = static_cast<std::size_t>(options_.generation.batch_size) / samples();
-    return std::clamp(2 * missing, std::size_t{1}, std::max(std::size_t{1}, batch));
-  }
-
-  template <LanguageModel M>
-  std::vector<Generation> sample(const M& model, std::size_t first, std::size_t count) const {
-    std::vector<TokenIds> repeated;
-    for (std::size_t i = first; i < first + count; ++i)
-      repeated.insert(repeated.end(), samples(), prompts_[i]);
-    GenerationOptions options = options_.generation;
-    options.first_index = first * samples();
-    return generate(model, repeated, options);
-  }
-
-  [[noreturn]] void fail_exhausted(const Slice& slice, std::size_t found, std::size_t begin,
-                                   std::size_t end) const {
-    throw BudgetError{{.who = who_,
-                       .required = "prompts for " + std::to_string(slice.count.value()) + " labels",
-                       .found = std::to_string(found) + " after all of this slice's " +
-                                std::to_string(end - begin) + " prompts, from " + std::to_string(begin) +
-                                " on, of " + std::to_string(prompts_.size()) + " in all",
-                       .fix = end < prompts_.size()
-                                  ? "Raise prompts_per_label or samples_per_prompt"
-                                  : "Give more prompts, raise samples_per_prompt, or plan fewer labels"}};
-  }
-
-  std::string who_;
-  std::vector<TokenIds> prompts_;
-  Verify verify_;
-  SampledSourceOptions options_;
-};
+/// A pair whose rejected completion was sampled for the prompt of this index.
+inline Label sampled_pair(std::size_t index, const TokenIds& prompt, const TokenIds& chosen,
+                          const TokenIds& rejected) {
+  Origin origin{.id = "sampled#" + std::to_string(index + 1)};
+  Row row{.prompt = prompt, .completions = {chosen, rejected}, .id = origin.id};
+  const Digest content = content_hash(PreferencePair{prompt, chosen, rejected});
+  return {.origin = std::move(origin), .content = content, .rows = {std::move(row)}};
+}
 
 }  // namespace detail
 
-/// Preference pairs of the model's own completions: of K samples of a prompt the first that `verify` finds right is
-/// chosen, the first that it finds wrong rejected; a prompt with none of one kind is skipped. For the preference stage.
+/// Preference pairs of the model's own completions: of K samples of a prompt the first with the highest score is chosen,
+/// the first with the lowest rejected; a prompt whose samples all score alike is skipped. For the preference stage.
 ///
-/// `verify(index of the prompt, Generation)` says whether a completion is right; it must be a function of both.
+/// `score(index of the prompt, Generation)` is a number or a verdict, of which right is higher; it must be a function of
+/// both.
 /// Draws throw BudgetError when the prompts that a slice may try run out; cancelled by the options' stop token, they
 /// give the labels that there are, none perhaps. A run with the same token then pays for none of them, and draws them all
 /// when it goes on.
-template <detail::Verifies Verify>
+template <detail::Scores Score>
 class SampledPairs {
  public:
   /// Throws OptionError for options out of range.
-  SampledPairs(std::vector<TokenIds> prompts, Verify verify, SampledSourceOptions options = {})
-      : walk_{"SampledPairs", std::move(prompts), std::move(verify), std::move(options)} {}
+  SampledPairs(std::vector<TokenIds> prompts, Score score, SampledSourceOptions options = {})
+      : walk_{"SampledPairs", std::move(prompts), std::move(score), std::move(options)} {}
 
   [[nodiscard]] std::optional<Examples> available(Stage stage) const {
     return stage == Stage::preference ? std::nullopt : std::optional{Examples{}};
@@ -185,21 +60,59 @@ class SampledPairs {
   template <LanguageModel M>
   [[nodiscard]] std::vector<Label> draw(const Slice& slice, Examples drawn, const M& model) const {
     const auto make = [&](std::size_t index, std::span<const Generation> completions,
-                          const std::vector<bool>& verdicts) -> std::optional<Label> {
-      const auto right = std::ranges::find(verdicts, true) - verdicts.begin();
-      const auto wrong = std::ranges::find(verdicts, false) - verdicts.begin();
-      if (std::max(right, wrong) == std::ssize(verdicts)) return std::nullopt;
-      const TokenIds& chosen = completions[static_cast<std::size_t>(right)].ids;
-      const TokenIds& rejected = completions[static_cast<std::size_t>(wrong)].ids;
-      Origin origin{.id = "sampled#" + std::to_string(index + 1)};
-      Row row{.prompt = walk_.prompt(index), .completions = {chosen, rejected}, .id = origin.id};
-      const Digest content = content_hash(PreferencePair{row.prompt, chosen, rejected});
-      return Label{.origin = std::move(origin), .content = content, .rows = {std::move(row)}};
+                          const std::vector<double>& scores) -> std::optional<Label> {
+      const auto best = std::ranges::max_element(scores);
+      const auto worst = std::ranges::min_element(scores);
+      if (!(*best > *worst)) return std::nullopt;
+      const auto ids_of = [&](auto place) -> const TokenIds& {
+        return completions[static_cast<std::size_t>(place - scores.begin())].ids;
+      };
+      return detail::sampled_pair(index, walk_.prompt(index), ids_of(best), ids_of(worst));
     };
     return walk_.draw(slice, drawn, model, make);
   }
 
  private:
+  detail::PromptWalk<Score> walk_;
+};
+
+/// Preference pairs whose chosen completion is given with the prompt, such as a person's, and whose rejected one is the
+/// model's own: of K samples the first that `verify` finds wrong; a prompt without one is skipped. The rest is as in
+/// SampledPairs.
+template <detail::Verifies Verify>
+class SampledRejections {
+ public:
+  /// `chosen` holds a completion for each prompt. Throws OptionError for options out of range, and where it does not.
+  SampledRejections(std::vector<TokenIds> prompts, std::vector<TokenIds> chosen, Verify verify,
+                    SampledSourceOptions options = {})
+      : chosen_{std::move(chosen)},
+        walk_{"SampledRejections", std::move(prompts), std::move(verify), std::move(options)} {
+    if (chosen_.size() == walk_.size()) return;
+    throw OptionError{
+        {.who = "SampledRejections",
+         .required = "a chosen completion for each of " + std::to_string(walk_.size()) + " prompts",
+         .found = std::to_string(chosen_.size()),
+         .fix = {}}};
+  }
+
+  [[nodiscard]] std::optional<Examples> available(Stage stage) const {
+    return stage == Stage::preference ? std::nullopt : std::optional{Examples{}};
+  }
+  [[nodiscard]] std::vector<Finding> findings(Stage /*stage*/) const { return {}; }
+
+  template <LanguageModel M>
+  [[nodiscard]] std::vector<Label> draw(const Slice& slice, Examples drawn, const M& model) const {
+    const auto make = [&](std::size_t index, std::span<const Generation> completions,
+                          const std::vector<double>& verdicts) -> std::optional<Label> {
+      const auto wrong = static_cast<std::size_t>(std::ranges::find(verdicts, 0.0) - verdicts.begin());
+      if (wrong == verdicts.size()) return std::nullopt;
+      return detail::sampled_pair(index, walk_.prompt(index), chosen_[index], completions[wrong].ids);
+    };
+    return walk_.draw(slice, drawn, model, make);
+  }
+
+ private:
+  std::vector<TokenIds> chosen_;
   detail::PromptWalk<Verify> walk_;
 };
 
@@ -219,14 +132,14 @@ class SampledCompletions {
   template <LanguageModel M>
   [[nodiscard]] std::vector<Label> draw(const Slice& slice, Examples drawn, const M& model) const {
     const auto make = [&](std::size_t index, std::span<const Generation> completions,
-                          const std::vector<bool>& verdicts) -> std::optional<Label> {
+                          const std::vector<double>& verdicts) -> std::optional<Label> {
       const TokenIds& completion = completions.front().ids;
       Origin origin{.id = "sampled#" + std::to_string(index + 1)};
       Row row{.prompt = walk_.prompt(index),
               .completions = {completion},
-              .desirable = verdicts.front(),
+              .desirable = verdicts.front() == 1,
               .id = origin.id};
-      const Digest content = content_hash(LabeledCompletion{row.prompt, completion, verdicts.front()});
+      const Digest content = content_hash(LabeledCompletion{row.prompt, completion, row.desirable});
       return Label{.origin = std::move(origin), .content = content, .rows = {std::move(row)}};
     };
     return walk_.draw(slice, drawn, model, make);
