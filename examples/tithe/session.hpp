@@ -3,6 +3,8 @@
 
 #include <stdexcept>
 #include <stop_token>
+#include <string>
+#include <vector>
 
 /// What main and the commands agree on.
 namespace program {
@@ -26,6 +28,8 @@ struct Session {
   std::stop_token stop{};
   /// Readable from then on, for waiting on it beside other input.
   int stop_descriptor = -1;
+  /// Of the command line, the program's name first.
+  std::vector<std::string> arguments{};
 };
 
 }  // namespace program

@@ -36,14 +36,14 @@
 /// Runs the cells of a study that are missing, beside any number of processes that do the same.
 namespace tithe {
 
-namespace detail {
-
-/// What the runner asks of an experiment, without its type.
+/// What is asked of an experiment, without its type (experiment.hpp): `cost` and `parts` may be left out.
 struct CellWork {
   std::function<CellRecord(const CellPoint&, const CellRun&)> run;
   std::function<double(const CellPoint&)> cost{};
   std::function<std::vector<std::string>(const CellPoint&)> parts{};
 };
+
+namespace detail {
 
 class StudyRunner {
  public:
@@ -236,6 +236,12 @@ class StudyRunner {
 
 }  // namespace detail
 
+/// Runs every one of these cells that has no record, for programs whose recipes are chosen at run time; else as `run_study`.
+inline StudySummary run_cells(const std::vector<CellPoint>& cells, const std::filesystem::path& folder,
+                              const CellWork& work, const StudyOptions& options = {}) {
+  return detail::StudyRunner{cells, StudyFolder{folder}, work, options}.run();
+}
+
 /// Runs every cell of a study that has no record, and records it. Any number of processes may do so in one folder at once:
 /// no two run the same cell, and the cell of one that dies is taken by another. A study that was interrupted, or that was
 /// given more budgets, seeds or recipes, runs what is missing.
@@ -249,7 +255,7 @@ StudySummary run_study(const Study<G>& study, const std::filesystem::path& folde
   if constexpr (G::size == 0) {
     return {};  // a refused grid: the compiler has said why
   } else if constexpr (verify_experiment<Experiment, G>()) {
-    detail::CellWork work{.run = [&](const CellPoint& cell, const CellRun& run) {
+    CellWork work{.run = [&](const CellPoint& cell, const CellRun& run) {
       return G::visit(cell.pipeline, [&](const auto& recipe) { return experiment(recipe, cell, run); });
     }};
     if constexpr (HasCost<Experiment>)
@@ -257,7 +263,7 @@ StudySummary run_study(const Study<G>& study, const std::filesystem::path& folde
     if constexpr (HasParts<Experiment>) {
       work.parts = [&](const CellPoint& cell) { return experiment.parts(cell); };
     }
-    return detail::StudyRunner{study.cells(experiment), StudyFolder{folder}, work, options}.run();
+    return run_cells(study.cells(experiment), folder, work, options);
   } else {
     return {};
   }

@@ -1,0 +1,266 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "evaluate.hpp"
+#include "pipelines.hpp"
+#include "prepared_run.hpp"
+#include "study.hpp"
+#include "tithe/core/mapped_file.hpp"
+#include "tithe/core/sha256.hpp"
+#include "tithe/core/text.hpp"
+#include "tithe/report/table.hpp"
+#include "tithe/study/cell_of_run.hpp"
+#include "train_flags.hpp"
+#include "train_record.hpp"
+
+namespace program {
+namespace {
+
+/// A number as a flag takes it, and as people read it.
+std::string text_of(double number) {
+  std::string text = tithe::fixed_text(number, 9);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
+/// "NAME=VALUE" as its two parts; VALUE is empty where there is none.
+std::pair<std::string, std::string> parts_of(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  return {text.substr(0, equals), equals == text.npos ? std::string{} : text.substr(equals + 1)};
+}
+
+std::vector<std::string> split_by_comma(const std::string& text) {
+  std::vector<std::string> values;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    values.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return values;
+}
+
+/// Settings of an evaluation, given as "data=test.jsonl" and "greedy".
+EvaluateSettings evaluation_of(const StudyCommand& command) {
+  std::vector<std::string> arguments;
+  for (const std::string& given : command.evaluate) {
+    const auto [name, value] = parts_of(given);
+    constexpr std::array<std::string_view, 7> not_here{"model",  "adapter", "out",    "resume",
+                                                       "format", "compare", "threads"};
+    if (std::ranges::find(not_here, name) != not_here.end()) {
+      throw UsageError{"--evaluate " + name + ": the study says that itself"};
+    }
+    arguments.push_back(given.find('=') == given.npos ? "--" + name : "--" + name + '=' + value);
+  }
+  EvaluateSettings settings;
+  try {
+    settings = evaluate_settings_of(std::move(arguments));
+  } catch (const UsageError& error) {
+    throw UsageError{"--evaluate: " + std::string{error.what()}};
+  }
+  if (settings.data.empty()) {
+    throw UsageError{
+        "--evaluate data=FILE is required: JSON lines that each cell is scored on, as tithe evaluate reads "
+        "them"};
+  }
+  return settings;
+}
+
+/// One digest of some files' names and bytes.
+std::string digest_of_files(std::vector<std::filesystem::path> paths) {
+  std::ranges::sort(paths);
+  tithe::Sha256 hash;
+  for (const std::filesystem::path& path : paths) {
+    const auto file = tithe::MappedFile::open<tithe::FileError>(path, study_who);
+    hash.update(path.filename().string()).update(tithe::sha256(file.text()).hex());
+  }
+  return hash.finish().hex();
+}
+
+std::string digest_of_folder(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator{folder, ignored}) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  return digest_of_files(std::move(files));
+}
+
+/// The name of the only metric that a study may rank by: one in [0, 1], the larger the better.
+void require_rankable(const EvaluationResult& result) {
+  if (result.name != "log_likelihood" && result.name != "verdict_likelihood") return;
+  throw UsageError{
+      "--evaluate data holds completions, whose log-likelihood lies in no fixed range: give "
+      "questions with answers, pairs, or a judge"};
+}
+
+}  // namespace
+
+tithe::Budget StudyCommand::budget_of(double amount) const {
+  if (price_demonstration == 0) return tithe::Budget::examples(static_cast<std::int64_t>(amount));
+  return tithe::Budget::money(tithe::Money::of(amount),
+                              {.demonstration = tithe::Money::of(price_demonstration),
+                               .preference = tithe::Money::of(price_preference)});
+}
+
+CheckpointStudy::CheckpointStudy(const StudyCommand& command)
+    : command_{command}, evaluate_{evaluation_of(command)} {
+  if (command_.task.empty()) command_.task = evaluate_.data.stem().string();
+  const std::vector<Setting> all = settings();
+  if (all.empty()) throw UsageError{"--budgets is required: how many labels each cell may spend"};
+  const TrainSettings first = settings_of(cell_of(all.front(), command.seeds.front()));
+  digests_["model"] = digest_of_folder(first.model.folder);
+  if (!first.model.adapter.empty()) digests_["adapter"] = digest_of_folder(first.model.adapter);
+  digests_["demonstrations"] = digest_of_files(first.demonstrations);
+  digests_["preferences"] = digest_of_files(first.preferences);
+  if (!first.held_out.empty()) digests_["held_out"] = digest_of_files(first.held_out);
+  digests_["evaluation data"] = digest_of_files({evaluate_.data});
+  cells_.push_back(base_cell());
+  for (const Setting& setting : all) {
+    for (const std::uint64_t seed : command_.seeds) {
+      tithe::CellPoint cell = cell_of(setting, seed);
+      cell.key = tithe::cell_key(cell, identity_of(settings_of(cell)));
+      cells_.push_back(std::move(cell));
+    }
+  }
+}
+
+std::vector<CheckpointStudy::Setting> CheckpointStudy::settings() const {
+  std::vector<Setting> settings(1);
+  const auto cross = [&](const auto& values, const auto& set) {
+    std::vector<Setting> longer;
+    for (const Setting& setting : settings) {
+      for (const auto& value : values) set(longer.emplace_back(setting), value);
+    }
+    settings = std::move(longer);
+  };
+  cross(command_.budgets, [](Setting& setting, double amount) { setting.amount = amount; });
+  for (const std::string& axis : command_.vary) {
+    const auto [name, values] = parts_of(axis);
+    if (values.empty())
+      throw UsageError{"--vary " + axis + ": write NAME=VALUE,VALUE, as in sft-lr=1e-4,1e-3"};
+    cross(split_by_comma(values),
+          [&, key = name](Setting& setting, const std::string& value) { setting.axes[key] = value; });
+  }
+  cross(command_.losses, [](Setting& setting, const std::string& loss) { setting.loss = loss; });
+  cross(command_.shares, [](Setting& setting, double share) { setting.share = share; });
+  return settings;
+}
+
+tithe::CellPoint CheckpointStudy::base_cell() const {
+  tithe::CellPoint cell{.study = command_.name, .task = command_.task, .pipeline = "base"};
+  cell.seed = tithe::Seed{command_.seeds.front()};
+  tithe::Identity identity{{"model", digests_.at("model")},
+                           {"evaluation data", digests_.at("evaluation data")}};
+  for (const std::string& given : command_.evaluate) {
+    const auto [name, value] = parts_of(given);
+    if (name != "data") identity["evaluate " + name] = value;
+  }
+  cell.key = tithe::cell_key(cell, identity);
+  return cell;
+}
+
+tithe::CellPoint CheckpointStudy::cell_of(const Setting& setting, std::uint64_t seed) const {
+  tithe::CellPoint cell{.study = command_.name,
+                        .task = command_.task,
+                        .axes = setting.axes,
+                        .budget = command_.budget_of(setting.amount),
+                        .sft_share = setting.share,
+                        .seed = tithe::Seed{seed}};
+  cell.axes["loss"] = setting.loss;
+  return cell;
+}
+
+TrainSettings CheckpointStudy::settings_of(const tithe::CellPoint& cell) const {
+  std::vector<std::string> arguments = command_.train;
+  const auto give = [&](const std::string& name, const std::string& value) {
+    arguments.push_back("--" + name + '=' + value);
+  };
+  if (cell.budget.is_money()) {
+    give("budget-money", text_of(tithe::Money::from_parts(cell.budget.amount()).units()));
+    give("price-demonstration", text_of(command_.price_demonstration));
+    give("price-preference", text_of(command_.price_preference));
+  } else {
+    give("budget", std::to_string(cell.budget.amount()));
+  }
+  give("sft-fraction", text_of(cell.sft_share));
+  for (const auto& [name, value] : cell.axes) give(name, value);
+  give("seed", std::to_string(cell.seed.value));
+  give("out", (command_.out / "cell").string());
+  return train_settings_of(std::move(arguments));
+}
+
+tithe::Identity CheckpointStudy::identity_of(const TrainSettings& settings) const {
+  // Where files lie and how a run is got through decides nothing; what is in them does.
+  tithe::RecordJson json = settings_json(settings, tithe::Tokens{0});
+  for (const char* key : {"model", "adapter", "demonstrations", "preferences", "eval", "checkpoint",
+                          "threads", "cache_folder", "save_merged"}) {
+    json.erase(key);
+  }
+  tithe::Identity identity = digests_;
+  identity["settings"] = json.dump();
+  for (const std::string& given : command_.evaluate) {
+    const auto [name, value] = parts_of(given);
+    if (name != "data") identity["evaluate " + name] = value;
+  }
+  return identity;
+}
+
+tithe::CellRecord CheckpointStudy::run(const tithe::CellPoint& cell, const tithe::CellRun& run) const {
+  tithe::CellRecord record = tithe::record_of(cell);
+  if (cell.key == cells_.front().key) {
+    TrainSettings settings = settings_of(cells_.at(1));
+    settings.lora.rank = 0;  // a fresh adapter changes nothing
+    score(settings.model, load(settings), run, record);
+    return record;
+  }
+  const PreparedRun prepared = prepare(settings_of(cell), [](const std::string&) {});
+  const tithe::Pretrained pretrained = load(prepared.settings);
+  tithe::RunOptions options = prepared.settings.run;
+  if (options.too_long == tithe::TooLong::error)
+    options.too_long = tithe::TooLong::drop;  // `prepare` refused it
+  options.stop = run.stop;
+  options.shared_stages = run.parts.folder();
+  const tithe::RunReport report = fit(prepared.settings.recipe, pretrained, prepared.encoding, prepared.pool,
+                                      prepared.settings.the_budget(), options);
+  if (report.cancelled) return record;
+  tithe::take_in(report, record);
+  for (tithe::StageSpending& stage : record.stages) {
+    for (const StagePreview& preview : prepared.preview.stages) {
+      if (tithe::name(preview.stage) == stage.stage) stage.planned_operations = preview.operations.total();
+    }
+  }
+  score(prepared.settings.model, pretrained, run, record);
+  for (const tithe::Estimate& figure : report.after) record.scores.push_back(figure);
+  return record;
+}
+
+void CheckpointStudy::score(const ModelSettings& model, const tithe::Pretrained& pretrained,
+                            const tithe::CellRun& run, tithe::CellRecord& record) const {
+  EvaluateSettings settings = evaluate_;
+  settings.model = model;
+  EvaluationData data = read_evaluation_data(settings);
+  if (!settings.judge.empty()) {
+    // Verdicts cost money: they are kept as they come, for a study that is interrupted.
+    std::filesystem::create_directories(command_.out / "verdicts");
+    settings.out = command_.out / "verdicts" / record.key;
+    settings.resume = std::filesystem::exists(settings.out.string() + ".answers.jsonl");
+  }
+  const Session session{.stop = run.stop};
+  const EvaluationResult result =
+      data.prompts.empty() ? evaluate_examples(settings, pretrained, data.held_out, session)
+                           : evaluate_answers(settings, pretrained, std::move(data.prompts), session);
+  require_rankable(result);
+  record.scores = result.figures;
+}
+
+}  // namespace program

@@ -1,0 +1,28 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+/// Several processes of this program, which share the cells of a study by its folder.
+namespace program {
+
+/// Starts `count` processes of this program with these arguments, of which the first is its name, and waits until all have
+/// ended; `look` is called meanwhile, a few times a second. Their standard output goes nowhere, their
+/// standard error is added to `log`. A stop is passed on to them
+/// as SIGTERM. Returns the worst of their exit codes, and `failure` for one that a signal ended. Call it before LibTorch is
+/// used: a worker begins as a fresh process, and this one only waits.
+int run_workers(std::size_t count, const std::vector<std::string>& arguments,
+                const std::filesystem::path& log, const std::stop_token& stop,
+                const std::function<void()>& look);
+
+/// Has this process end when the one that started it does, however that ends. For a worker, first of all.
+void end_with_starter();
+
+}  // namespace program
