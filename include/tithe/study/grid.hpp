@@ -43,8 +43,8 @@ using Given = std::conditional_t<std::is_same_v<P, Absent>, Default, P>;
 // A combination is a tuple of the types of a schedule, a supervised loss, a loss and a reference.
 inline constexpr auto is_pipeline = [](auto combination) {
   return hana::unpack(combination, [](auto... policy) {
-    constexpr Misuse misuse = misuse_of({grid_facts<typename decltype(policy)::type>...});
-    return hana::bool_c < misuse == Misuse::none > ;
+    constexpr bool valid = misuse_of({grid_facts<typename decltype(policy)::type>...}) == Misuse::none;
+    return hana::bool_c<valid>;
   });
 };
 inline constexpr auto to_recipe = [](auto combination) {
