@@ -80,7 +80,8 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", TITHE_VERSION);
   app.require_subcommand(1);
   const std::vector<Command> commands{add_tokenize(app), add_score(app),    add_generate(app),
-                                      add_train(app),    add_evaluate(app), add_merge(app)};
+                                      add_train(app),    add_evaluate(app), add_merge(app),
+                                      add_report(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -2,6 +2,7 @@
 #include "train.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -21,6 +22,7 @@
 #include "tithe/data/source.hpp"
 #include "tithe/model/adapter_file.hpp"
 #include "tithe/model/pretrained.hpp"
+#include "tithe/report/tensorboard.hpp"
 #include "tithe/study/record.hpp"
 #include "torch_setup.hpp"
 #include "train_record.hpp"
@@ -67,8 +69,11 @@ int train_for_real(const PreparedRun& run, const Session& session, RunFolder& fo
   if (options.too_long == tithe::TooLong::error)
     options.too_long = tithe::TooLong::drop;  // `prepare` refused it
   options.stop = session.stop;
+  std::optional<tithe::TensorBoardFile> events;
+  std::int64_t steps_done = place ? place->records : 0;
   options.on_plan = [&](const tithe::Ledger& ledger) {
     folder.begin(place);
+    if (!settings.tensorboard.empty()) events.emplace(settings.tensorboard);
     folder.write_findings(ledger);
     progress.note(plan_text(ledger));
   };
@@ -76,6 +81,8 @@ int train_for_real(const PreparedRun& run, const Session& session, RunFolder& fo
     const bool is_counted = (settings.checkpoint_every > 0 && record.step % settings.checkpoint_every == 0) ||
                             settings.run.checkpoint.within_steps || session.stop.stop_requested();
     folder.append(record, is_counted || record.step == record.steps);
+    ++steps_done;
+    if (events) events->append(record, steps_done);
     progress.update(step_text(record, record.at("step_seconds")), record.step == record.steps);
   };
 

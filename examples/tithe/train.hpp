@@ -25,6 +25,7 @@ struct TrainSettings {
   bool recompute_activations = false;
   bool save_merged = false;
   std::filesystem::path out;
+  std::filesystem::path tensorboard;  ///< folder of event files; empty for none
   std::vector<std::filesystem::path> demonstrations;
   std::vector<std::filesystem::path> preferences;
   std::vector<std::filesystem::path> held_out;

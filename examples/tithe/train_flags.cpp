@@ -162,6 +162,10 @@ void add_run_flags(CLI::App& command, TrainSettings& settings) {
       .add_option("--cache-folder", settings.run.reference_cache,
                   "Folder in which runs with --cache-reference find the same numbers again")
       ->type_name("DIR");
+  command
+      .add_option("--tensorboard", settings.tensorboard,
+                  "Folder for each step's figures as TensorBoard's event files")
+      ->type_name("DIR");
   command.add_flag("--force", settings.force, "Replace the run in --out");
   add_threads_flag(command, settings.threads);
 }

@@ -37,46 +37,50 @@ inline Markup answer_section(const ReportInput& input) {
                      element("dt", {}, fact.name) +
                          element("dd", {}, Markup{fact.value} + element("small", {}, fact.note)));
   }
+  const bool buys = answer.plan.demonstrations + answer.plan.preferences > Examples{};
+  const Markup lead = buys ? Markup{"Buy "} + element("b", {}, plan_text(answer.plan)) + Markup{"."}
+                           : Markup{plan_sentence(answer)};
   return element("section", {{"class", "answer"}},
-                 element("p", {{"class", "lead"}},
-                         Markup{"Buy "} + element("b", {}, plan_text(answer.plan)) + Markup{"."}) +
-                     paragraph(expectation_text(*input.advice)) + paragraph(flatness_text(answer)) +
-                     warning_list(answer.warnings) + element("dl", {{"class", "facts"}}, facts));
+                 element("p", {{"class", "lead"}}, lead) + paragraph(question_text(*input.advice)) +
+                     paragraph(score_sentence(answer) + ' ' + flatness_text(answer)) +
+                     paragraph(basis_sentence(answer)) + warning_list(answer.warnings) +
+                     element("dl", {{"class", "facts"}}, facts));
 }
 
 inline Markup surface_section(const Advice* advice) {
-  Markup content;
-  if (advice == nullptr) {
-    content = absent("There is no surface to draw without a recommendation.");
-  } else {
-    content =
-        paragraph(
-            "Each cell is the expected score after so many demonstrations, then so many preferences; " +
-            std::string{"dots are observed. The lines are what a budget buys: the strong one all of the "} +
-            money_text(advice->question.money) +
-            ", broken ones other budgets. The diamond is the plan, and the broad stroke all plans as good "
-            "as the best.") +
-        html_figure("Expected score over the two counts", surface_figure(*advice),
-                    "The surface was not worked out for enough counts to be drawn.");
-    const std::string efficiency = efficiency_text(advice->recommendation);
-    if (!efficiency.empty()) content += paragraph(efficiency);
-  }
-  return section("What labels bring", "surface", content);
+  const std::string heading = "What labels bring";
+  if (advice == nullptr)
+    return section(heading, "surface", absent("There is no surface to draw without a recommendation."));
+  Markup words = paragraph(
+      "Each cell is the score that is expected after so many demonstrations, then so many preferences; dots "
+      "were "
+      "observed.");
+  words += paragraph(
+      "The lines are what a budget buys: the strong one all of the " + money_text(advice->question.money) +
+      ", broken ones other budgets. The diamond is the plan, and the broad stroke every plan as good as "
+      "the best.");
+  if (advice->recommendation.runs > 0) words += paragraph(efficiency_sentence(advice->recommendation));
+  return section(heading, "surface",
+                 beside(words, html_figure("Expected score over the two counts", surface_figure(*advice),
+                                           "The surface was not worked out for enough counts to be drawn.")));
 }
 
 inline Markup best_share_section(const Advice* advice) {
-  Markup content = absent("There is no recommendation, so there is no best share either.");
-  if (advice != nullptr) {
-    content =
-        paragraph(
-            "The recommended share of the money for demonstrations, as budgets grow, for demonstrations that "
-            "cost 1 to 10 times a preference. What was observed counts in all of them.") +
-        html_figure("Best share against the budget",
-                    best_share_figure(advice->best_shares, advice->question.prices.preference.units()),
-                    "The best share was worked out for one budget only, so there is no line to draw.",
-                    {best_share_table(*advice)});
-  }
-  return section("How the split moves with budget and prices", "best-share", content);
+  const std::string heading = "How the split moves with budget and prices";
+  if (advice == nullptr)
+    return section(heading, "best-share",
+                   absent("There is no recommendation, so there is no best share either."));
+  const Markup words = paragraph(
+      "The recommended share of the money for demonstrations, as budgets grow, for demonstrations that cost "
+      "so many "
+      "times a preference as the line's end says. What was observed counts in all of them.");
+  return section(
+      heading, "best-share",
+      beside(words,
+             html_figure("Best share against the budget",
+                         best_share_figure(advice->best_shares, advice->question.prices.preference.units()),
+                         "The best share was worked out for one budget only, so there is no line to draw.",
+                         {best_share_table(*advice)})));
 }
 
 inline Markup rules_section(const Advice* advice) {
@@ -87,26 +91,27 @@ inline Markup rules_section(const Advice* advice) {
     content =
         paragraph(
             "Expected regret is what a rule is expected to lose against the best share of each surface that "
-            "is "
-            "possible; the gain is the plan's over the rule, with its 80% interval. Where that lies within a "
+            "is possible; the gain is the plan's over the rule, with its 80% interval. Where that lies "
+            "within a "
             "hundredth of 0 there is no measurable difference.") +
-        html_table(rule_table(advice->recommendation), true);
+        html_table(rule_facts(advice->recommendation), true);
   }
   return section("Against the rules that people use", "rules", content);
 }
 
 inline Markup line_section(const Advice* advice) {
-  Markup content = absent("There is no budget line to look along.");
-  if (advice != nullptr) {
-    content =
-        paragraph(flatness_text(advice->recommendation) +
-                  " The line is the expected score, the band holds it four times in five, and the tinted "
-                  "shares are as good as the best.") +
-        html_figure("Expected score along the budget line", line_figure(advice->recommendation),
-                    "The budget line has fewer than two plans, so there is nothing to choose.",
-                    {line_table(advice->recommendation)});
-  }
-  return section("How exact the split must be", "line", content);
+  const std::string heading = "How exact the split must be";
+  if (advice == nullptr) return section(heading, "line", absent("There is no budget line to look along."));
+  const Markup words = paragraph(flatness_text(advice->recommendation)) +
+                       paragraph(
+                           "The line is the expected score, the band holds what many runs would average to "
+                           "four times in five, and "
+                           "the tinted shares are as good as the best.");
+  return section(
+      heading, "line",
+      beside(words, html_figure("Expected score along the budget line", line_figure(advice->recommendation),
+                                "The budget line has fewer than two plans, so there is nothing to choose.",
+                                {line_table(advice->recommendation)})));
 }
 
 }  // namespace tithe

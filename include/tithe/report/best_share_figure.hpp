@@ -25,7 +25,7 @@ inline Markup best_share_figure(std::span<const BestShareLine> best, double pref
     high = std::max(high, last);
   }
   if (!(low > 0) || !(high > low)) return {};
-  const Frame frame{.width = 560, .height = 300, .right = 56};
+  const Frame frame{.width = 440, .height = 290, .right = 56};
   const Scale x = Scale{low, high, frame.left + 8, frame.x_end() - 8, true};
   const Scale y = frame.y(0, 1);
   std::vector<Tick> shares;

@@ -45,13 +45,13 @@ inline FactTable score_table(const ScorePanel& panel) {
   return table;
 }
 
-/// The rules that people use, beside the plan.
+/// Which of the two is expected to do better.
 inline std::string verdict_of(const RuleComparison& rule) {
   if (rule.no_difference) return "no measurable difference";
-  return rule.gain > 0 ? "the plan is expected to do better" : "the rule is expected to do better";
+  return rule.gain > 0 ? "the plan" : "the rule";
 }
 
-inline FactTable rule_table(const Recommendation& answer) {
+inline FactTable rule_facts(const Recommendation& answer) {
   FactTable table{.caption = "Each rule beside the plan, for the same money",
                   .columns = {{"rule", Align::left},
                               {"demonstrations"},
@@ -59,10 +59,9 @@ inline FactTable rule_table(const Recommendation& answer) {
                               {"expected regret"},
                               {"gain of the plan, 80%"},
                               {"rule is better"},
-                              {"verdict", Align::left}}};
+                              {"expected better", Align::left}}};
   table.rows.push_back({"the recommended plan", count_text(answer.plan.demonstrations),
-                        count_text(answer.plan.preferences), score_text(answer.regret), "–", "–",
-                        "recommended"});
+                        count_text(answer.plan.preferences), score_text(answer.regret), "–", "–", ""});
   for (const RuleComparison& rule : answer.rules) {
     table.rows.push_back({rule.name, count_text(rule.plan.demonstrations), count_text(rule.plan.preferences),
                           score_text(rule.regret),

@@ -22,7 +22,7 @@ inline std::string line_point_text(const LinePoint& point) {
 /// Empty for less than two points.
 inline Markup line_figure(const Recommendation& answer) {
   if (answer.line.size() < 2) return {};
-  Frame frame{.width = 560, .height = 300, .right = 24, .top = 34};
+  Frame frame{.width = 440, .height = 300, .right = 24, .top = 34};
   double low = std::numeric_limits<double>::infinity();
   double high = -low;
   for (const LinePoint& point : answer.line) {

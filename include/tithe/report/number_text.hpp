@@ -87,9 +87,11 @@ inline std::string duration_text(double seconds) {
 inline std::string plural(std::int64_t count, const std::string& one) {
   return count_text(count) + ' ' + one + (count == 1 ? "" : "s");
 }
-/// "1 stage of sft" with a budget's unit: "1,000 examples", or "6,000" of money.
+/// A budget in its own unit: "1,000 labels", "6,000" of money, "3.1 × 10¹² operations".
 inline std::string budget_text(double budget, std::string_view unit) {
-  return unit == "money" ? money_text(budget) : plain_text(budget, 0) + (budget == 1 ? " label" : " labels");
+  if (unit == "money") return money_text(budget);
+  if (unit == "compute") return operations_text(budget) + " operations";
+  return plain_text(budget, 0) + (budget == 1 ? " label" : " labels");
 }
 
 }  // namespace tithe

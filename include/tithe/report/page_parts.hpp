@@ -27,6 +27,11 @@ inline Markup section(const std::string& heading, const std::string& id, const M
   return element("section", {{"aria-labelledby", id}}, element("h2", {{"id", id}}, heading) + content);
 }
 
+/// Words beside a picture where the page is wide, above it where it is not.
+inline Markup beside(const Markup& words, const Markup& figure) {
+  return element("div", {{"class", "beside"}}, element("div", {}, words) + figure);
+}
+
 /// What folds; nothing for nothing.
 inline Markup folded(const std::string& words, const Markup& content) {
   return content.empty() ? Markup{} : element("details", {}, element("summary", {}, words) + content);

@@ -44,7 +44,7 @@ svg text.ink{fill:var(--ink)}svg text.strong{fill:var(--ink);font-weight:600}
 .best{fill:none;stroke:var(--c0);stroke-width:5;stroke-linecap:round}
 .observed{stroke:var(--card);stroke-width:1.6;paint-order:normal;filter:drop-shadow(0 0 .8px var(--ink))}
 .optimum{fill:var(--card);stroke:var(--c0);stroke-width:3}
-rect:hover{stroke:var(--ink)}
+svg rect{shape-rendering:crispEdges}svg rect:hover{stroke:var(--ink)}
 )";
 
 }  // namespace tithe

@@ -63,14 +63,15 @@ inline NiceRange nice_range(double low, double high, int count = 5) {
 
 /// "5k" for 5,000: numbers beside a logarithmic axis.
 inline std::string short_text(double value) {
-  if (value >= 1e9) return plain_text(value / 1e9, 1) + 'G';
-  if (value >= 1e6) return plain_text(value / 1e6, 1) + 'M';
-  if (value >= 1e4) return plain_text(value / 1e3, 1) + 'k';
+  if (value >= 1e12) return operations_text(value);
+  if (value >= 1e9) return plain_text(value / 1e9, 2) + 'G';
+  if (value >= 1e6) return plain_text(value / 1e6, 2) + 'M';
+  if (value >= 1e3) return plain_text(value / 1e3, 2) + 'k';
   return value >= 10 ? plain_text(value, 0) : plain_text(value, 3);
 }
 
 /// 1, 2 and 5 times the powers of ten between two positive ends; only the powers where that were more than `count`.
-inline std::vector<Tick> log_ticks(double low, double high, std::size_t count = 6) {
+inline std::vector<Tick> log_ticks(double low, double high, std::size_t count = 8) {
   std::vector<Tick> all;
   std::vector<Tick> powers;
   for (int power = static_cast<int>(std::floor(std::log10(low))); std::pow(10, power) <= high * 1.0001;

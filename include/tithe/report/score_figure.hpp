@@ -95,7 +95,9 @@ inline Markup score_figure(const ScorePanel& panel, std::span<const double> shar
   } else {
     for (const double budget : budgets) ticks.push_back({budget, short_text(budget)});
   }
-  const std::string unit = panel.unit == "money" ? "money" : "labels";
+  const std::string unit = panel.unit == "money"     ? "money"
+                           : panel.unit == "compute" ? "operations"
+                                                     : "labels";
   Markup content =
       y_axis(frame, y, range.ticks) +
       x_axis(frame, x, ticks,

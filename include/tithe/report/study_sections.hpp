@@ -151,7 +151,9 @@ inline Markup reproduction_section(const ReportInput& input) {
     for (const std::string& command : input.reproduction.commands) commands += command + '\n';
     content += element("pre", {{"tabindex", "0"}, {"aria-label", "Commands"}}, element("code", {}, commands));
   }
-  content += definitions(reproduction_facts(input));
+  const auto facts = reproduction_facts(input);
+  if (!facts.empty()) content += definitions(facts);
+  if (content.empty()) content = absent("Neither commands nor records were given.");
   return section("How to make the same again", "reproduction", content);
 }
 

@@ -24,7 +24,7 @@ struct CountScale {
   double zero_from = 0;
   double zero_to = 0;
   [[nodiscard]] double operator()(double count) const {
-    return count < scale.low ? (zero_from + zero_to) / 2 : scale(count);
+    return count <= 0 ? (zero_from + zero_to) / 2 : scale(count);
   }
 };
 
@@ -75,7 +75,7 @@ inline Markup surface_figure(const Advice& advice) {
   if (columns.positive.size() < 2 || rows.positive.size() < 2 ||
       surface.score.size() != surface.demonstrations.size() * surface.preferences.size())
     return {};
-  const Frame frame{.width = 520, .height = 470, .left = 54, .right = 18, .top = 16, .bottom = 92};
+  const Frame frame{.width = 440, .height = 430, .left = 54, .right = 10, .top = 8, .bottom = 88};
   const auto x_edges = detail::edges_of(columns.positive);
   const auto y_edges = detail::edges_of(rows.positive);
   const double x_from = frame.left + (columns.has_zero ? detail::strip + detail::gap : 0);
@@ -107,7 +107,8 @@ inline Markup surface_figure(const Advice& advice) {
       const double left = no_demonstrations ? x.zero_from : x.scale(x_edges[column]);
       const double right = no_demonstrations ? x.zero_to : x.scale(x_edges[column + 1]);
       const double score = surface.score[j * surface.demonstrations.size() + i];
-      cell(left, right, top, bottom, ramp_class(score, *low, *high),
+      // A little too large: the next one covers it, and no seam shows.
+      cell(left, right + 0.7, top - 0.7, bottom, ramp_class(score, *low, *high),
            count_text(surface.demonstrations[i]) + " demonstrations, " + count_text(surface.preferences[j]) +
                " preferences: expected " + score_text(score));
       if (!no_demonstrations) ++column;
@@ -160,7 +161,7 @@ inline Markup surface_figure(const Advice& advice) {
     content += text_at({frame.left + detail::strip / 2, frame.y_end() + 16}, "0", Anchor::middle);
   if (rows.has_zero)
     content += text_at({frame.left - 6, frame.y_end() - detail::strip / 2 + 4}, "0", Anchor::end);
-  double taken = x_from + 4;
+  double taken = columns.has_zero ? frame.left + detail::strip : 0;
   for (const Tick& tick : log_ticks(x_edges.front(), x_edges.back())) {
     const double at = x.scale(tick.value);
     const double half = text_width(tick.text, 12) / 2;
@@ -168,10 +169,10 @@ inline Markup surface_figure(const Advice& advice) {
     taken = at + half + 4;
     content += text_at({at, frame.y_end() + 16}, tick.text, Anchor::middle);
   }
-  double under = y_from - (rows.has_zero ? 6 : -14);
+  double under = rows.has_zero ? frame.y_end() - detail::strip : frame.y_end() + 8;
   for (const Tick& tick : log_ticks(y_edges.front(), y_edges.back())) {
     const double at = y.scale(tick.value);
-    if (at + 6 > under || at < frame.top + 4) continue;
+    if (at + 4 > under || at < frame.top + 4) continue;
     under = at - 8;
     content += text_at({frame.left - 6, at + 4}, tick.text, Anchor::end);
   }
@@ -180,14 +181,15 @@ inline Markup surface_figure(const Advice& advice) {
   content += element(
       "g", {{"transform", "translate(12 " + pixels((frame.top + frame.y_end()) / 2) + ") rotate(-90)"}},
       text_at({0, 0}, "preferences", Anchor::middle));
-  const double ramp_left = frame.left + 90;
-  const double ramp_width = (frame.x_end() - 90 - ramp_left) / ramp_steps;
+  const double ramp_left = frame.left + 130;
+  const double ramp_width = (frame.x_end() - 60 - ramp_left) / ramp_steps;
   for (int step = 0; step < ramp_steps; ++step) {
     const double from = ramp_left + step * ramp_width;
     cell(from, from + ramp_width, frame.height - 26, frame.height - 14, 'r' + std::to_string(step), "");
   }
-  content += text_at({ramp_left - 8, frame.height - 16}, score_text(*low, 2), Anchor::end);
-  content += text_at({frame.x_end() - 82, frame.height - 16}, score_text(*high, 2));
+  content +=
+      text_at({ramp_left - 8, frame.height - 16}, "expected score  " + score_text(*low, 2), Anchor::end);
+  content += text_at({frame.x_end() - 52, frame.height - 16}, score_text(*high, 2));
   return picture(frame,
                  "Expected score over demonstrations and preferences, from " + score_text(*low) + " to " +
                      score_text(*high) + ", with what " + money_text(advice.question.money) +

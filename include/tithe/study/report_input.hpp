@@ -96,6 +96,7 @@ struct BestShareLine {
 
 /// A recommendation, what was asked for it, and what is drawn around it.
 struct Advice {
+  std::string panel{};  ///< which of the study's panels it is for; empty where there is one
   std::string metric{};
   AllocationQuestion question{};
   Recommendation recommendation{};

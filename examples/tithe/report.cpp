@@ -1,0 +1,197 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "commands.hpp"
+#include "output.hpp"
+#include "prices.hpp"
+#include "session.hpp"
+#include "tithe/core/durable_file.hpp"
+#include "tithe/report/figure_file.hpp"
+#include "tithe/report/html.hpp"
+#include "tithe/report/markdown.hpp"
+#include "tithe/study/advise.hpp"
+#include "tithe/study/gather.hpp"
+#include "tithe/study/observations.hpp"
+#include "tithe/study/record_store.hpp"
+
+namespace program {
+namespace {
+
+struct Settings {
+  std::vector<std::filesystem::path> studies;
+  std::string title;
+  std::string score_name;
+  std::string panel;
+  std::string metric = "unknown";
+  std::string prices;
+  std::optional<double> budget;
+  std::optional<double> base_score;
+  std::filesystem::path out{"report.html"};
+  std::filesystem::path markdown;
+  std::filesystem::path figure;
+};
+
+constexpr const char* footer =
+    R"(The page is one file that fetches nothing and runs nothing. Without --prices and --budget it shows the study alone; with
+them the runs of one panel (a task and its settings) and the published studies recommend a split.
+
+Example
+  $ tithe report study --prices demonstration=2,preference=1 --budget 3000 --out report.html)";
+
+/// The records of all files, each cell once.
+std::vector<tithe::CellRecord> read_studies(const Settings& settings) {
+  tithe::RecordSet all;
+  for (const std::filesystem::path& study : settings.studies) {
+    const bool is_folder = std::filesystem::is_directory(study);
+    const std::filesystem::path file = is_folder ? study / "records.jsonl" : study;
+    if (!std::filesystem::exists(file)) {
+      throw tithe::FileError{
+          {"tithe report", "records of a study", is_folder ? "a folder without" : "no such file",
+           "Name the folder of a study, or its records.jsonl"},
+          {.file = file.string()}};
+    }
+    tithe::StudyRecords read = tithe::read_records(file);
+    for (const std::string& note : read.notes) std::cerr << "Note: " << note << ".\n";
+    for (tithe::CellRecord& record : read.records) all.add(std::move(record), {.file = file.string()});
+  }
+  return all.records();
+}
+
+tithe::MetricKind kind_of(const std::string& name) {
+  if (name == "judged") return tithe::MetricKind::judged;
+  return name == "verified" ? tithe::MetricKind::verified : tithe::MetricKind::unknown;
+}
+
+/// The one panel that is meant.
+tithe::Panel panel_of(const Settings& settings, const std::vector<tithe::CellRecord>& records) {
+  const auto observed = tithe::observations_of(records, settings.score_name, kind_of(settings.metric));
+  std::vector<tithe::Panel> meant;
+  std::string names;
+  for (const tithe::Panel& panel : observed.panels) {
+    if (panel.name == settings.panel) return panel;
+    names += "\n  " + tithe::in_quotes(panel.name, 200);
+    if (panel.name.find(settings.panel) != std::string::npos) meant.push_back(panel);
+  }
+  if (meant.size() == 1) return meant.front();
+  if (observed.panels.empty()) return {.kind = kind_of(settings.metric)};
+  throw UsageError{(meant.empty() ? "no panel's name holds " + tithe::in_quotes(settings.panel)
+                                  : "a recommendation is for one panel, and the records have several") +
+                   "; give --panel a part of one of these names:" + names};
+}
+
+tithe::Advice advice_of(const Settings& settings, const std::vector<tithe::CellRecord>& records) {
+  const tithe::AnnotationPrices prices = read_prices(settings.prices);
+  tithe::Panel panel = panel_of(settings, records);
+  tithe::AllocationQuestion question{.prices = prices,
+                                     .money = tithe::Money::of(*settings.budget),
+                                     .kind = panel.kind,
+                                     .base_score = settings.base_score,
+                                     .runs = std::move(panel.runs)};
+  std::string metric = settings.score_name;
+  for (const tithe::CellRecord& record : records) {
+    if (metric.empty() && !record.scores.empty()) metric = record.scores.front().name;
+  }
+  return tithe::advise(tithe::published_prior(), question, panel.name, metric);
+}
+
+/// The command line as it was given, quoted for a shell.
+std::string command_line(const Settings& settings) {
+  std::string line = "tithe report";
+  const auto add = [&](const std::string& flag, const std::string& value) {
+    if (value.empty()) return;
+    if (!flag.empty()) line += ' ' + flag;
+    const bool is_plain =
+        value.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=,:") ==
+        value.npos;
+    std::string quoted;
+    for (const char c : value) quoted += c == '\'' ? "'\\''" : std::string{c};
+    line += ' ' + (is_plain ? value : '\'' + quoted + '\'');
+  };
+  for (const auto& study : settings.studies) add("", study.string());
+  add("--title", settings.title);
+  add("--score", settings.score_name);
+  add("--panel", settings.panel);
+  if (settings.metric != "unknown") add("--metric", settings.metric);
+  add("--prices", settings.prices);
+  const auto number = [](const std::optional<double>& value) {
+    std::array<char, 32> digits{};
+    if (!value) return std::string{};
+    return std::string{digits.data(),
+                       std::to_chars(digits.data(), digits.data() + digits.size(), *value).ptr};
+  };
+  add("--budget", number(settings.budget));
+  add("--base-score", number(settings.base_score));
+  return line;
+}
+
+void require_meaningful(const Settings& settings) {
+  if (settings.prices.empty() != !settings.budget) throw UsageError{"--prices and --budget go together"};
+  if (!settings.budget && (settings.base_score || !settings.panel.empty() || settings.metric != "unknown"))
+    throw UsageError{
+        "--base-score, --metric and --panel are for a recommendation, which --prices and --budget ask for"};
+}
+
+int report(const Settings& settings) {
+  require_meaningful(settings);
+  std::vector<tithe::CellRecord> records = read_studies(settings);
+  std::optional<tithe::Advice> advice;
+  if (settings.budget) advice = advice_of(settings, records);
+  tithe::ReportInput input = tithe::report_input(std::move(records), settings.score_name);
+  if (input.panels.empty() && !settings.score_name.empty() && !input.records.empty())
+    std::cerr << "Note: no cell has a score called " << tithe::in_quotes(settings.score_name) << ".\n";
+  if (!settings.title.empty()) input.title = settings.title;
+  input.advice = std::move(advice);
+  input.no_advice = "No prices and no budget were given; --prices and --budget ask for a split.";
+  input.reproduction = {{command_line(settings)}, {{"tithe", TITHE_VERSION}}};
+  if (!settings.figure.empty()) tithe::write_durably(settings.figure, tithe::score_figure_file(input));
+  if (!settings.markdown.empty()) tithe::write_durably(settings.markdown, tithe::markdown_report(input));
+  tithe::write_durably(settings.out, tithe::html_report(input));
+  std::cout << settings.out.string() << '\n';
+  require_printed();
+  return success;
+}
+
+}  // namespace
+
+Command add_report(CLI::App& app) {
+  const auto settings = std::make_shared<Settings>();
+  CLI::App* command = app.add_subcommand("report", "Show a study, and what it recommends, on one page");
+  command->footer(footer);
+  command->add_option("studies", settings->studies, "Folders of studies, or files of their records")
+      ->type_name("STUDY")
+      ->required();
+  command->add_option("--out", settings->out, "The page to write")->type_name("FILE")->capture_default_str();
+  command->add_option("--markdown", settings->markdown, "Also the same facts as Markdown, for a pull request")
+      ->type_name("FILE");
+  command->add_option("--figure", settings->figure, "Also the study's figure alone, as SVG")
+      ->type_name("FILE");
+  command->add_option("--title", settings->title, "Of the page; else the study's name")->type_name("TEXT");
+  command
+      ->add_option("--score", settings->score_name,
+                   "The score to show and to recommend by; else all, and the first")
+      ->type_name("NAME");
+  command->add_option("--prices", settings->prices, "Of one label of each kind: demonstration=2,preference=1")
+      ->type_name("PRICES");
+  command->add_option("--budget", settings->budget, "Money to recommend a split of")
+      ->check(above(0))
+      ->type_name("MONEY");
+  command->add_option("--panel", settings->panel, "Part of the name of the task and setting to recommend for")
+      ->type_name("TEXT");
+  command->add_option("--metric", settings->metric, "Whose word the score is: judged, verified or unknown")
+      ->check(CLI::IsMember({"judged", "verified", "unknown"}))
+      ->capture_default_str();
+  command->add_option("--base-score", settings->base_score, "Of the model before any label")->check(share());
+  return {command, [settings](const Session&) { return report(*settings); }};
+}
+
+}  // namespace program
