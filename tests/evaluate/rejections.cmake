@@ -7,5 +7,4 @@ function(refuse_probe name text)
 endfunction()
 
 refuse_probe(returns_a_number "returns an Estimate or a std::vector<Estimate>. Return mean_estimate(name, values).")
-refuse_probe(takes_the_model "or with `const auto&` to ask the model itself")
 refuse_probe(is_no_model "the model is no LanguageModel, so it cannot be sampled from. Wrap it in a PaddedModel.")

@@ -11,10 +11,6 @@ namespace tithe {
 struct MeanPrompt {
 #ifdef CASE_RETURNS_A_NUMBER
   double operator()(const Probed& probed) const { return static_cast<double>(probed.gold().size()); }
-#elif defined CASE_TAKES_THE_MODEL
-  Estimate operator()(const PaddedModel& model, const Probed& probed) const {
-    return mean_estimate("prompt", lengths(probed));
-  }
 #else
   Estimate operator()(const Probed& probed) const { return mean_estimate("prompt", lengths(probed)); }
 #endif
