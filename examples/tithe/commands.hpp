@@ -23,6 +23,8 @@ Command add_generate(CLI::App& app);
 Command add_train(CLI::App& app);
 Command add_evaluate(CLI::App& app);
 Command add_merge(CLI::App& app);
+Command add_study(CLI::App& app);
+Command add_recommend(CLI::App& app);
 Command add_report(CLI::App& app);
 
 /// Ranges of numbers, told in words: CLI11's own tell the largest double, and fill --help with it.

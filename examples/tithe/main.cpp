@@ -25,6 +25,7 @@ constexpr const char* description =
 A model is a folder with config.json, model.safetensors and tokenizer.json.)";
 
 constexpr const char* footer = R"(Examples
+  tithe recommend --prices demonstration=2,preference=1 --budget 20000
   tithe train --model base --demonstrations sft.jsonl --preferences pairs.jsonl \
               --budget 1000 --sft-fraction 0.1 --out run
   echo '{"prompt": "Once upon a time"}' | tithe generate --model run/model --greedy
@@ -79,16 +80,19 @@ int run(int argc, char** argv) {
   app.footer(footer);
   app.set_version_flag("--version", TITHE_VERSION);
   app.require_subcommand(1);
-  const std::vector<Command> commands{add_tokenize(app), add_score(app),    add_generate(app),
-                                      add_train(app),    add_evaluate(app), add_merge(app),
-                                      add_report(app)};
+  const std::vector<Command> commands{add_tokenize(app),  add_score(app),    add_generate(app),
+                                      add_train(app),     add_evaluate(app), add_merge(app),
+                                      add_recommend(app), add_study(app),    add_report(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return explain(app, error);
   }
   for (const Command& command : commands) {
-    if (command.app->parsed()) return run(command, interrupt.session());
+    if (!command.app->parsed()) continue;
+    Session session = interrupt.session();
+    session.arguments.assign(argv, argv + argc);
+    return run(command, session);
   }
   return wrong_usage;
 }

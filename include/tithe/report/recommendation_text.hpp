@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "tithe/allocation/recommendation.hpp"
 #include "tithe/core/units.hpp"
@@ -41,24 +40,25 @@ inline std::string cost_sentence(const Recommendation& answer) {
 
 /// The score that is expected, and where a single run may land.
 inline std::string score_sentence(const Recommendation& answer) {
-  std::string text = "Expected score " + score_text(answer.score) + "; a single new run lands within " +
-                     interval_text(answer.run_80) + " in 8 cases of 10";
-  if (answer.runs == 0) return text + " (extrapolated from other tasks).";
-  return text +
-         (answer.extrapolated ? " (extrapolated: more than 5 times the labels of the largest run)." : ".");
+  const std::string text = "Expected score " + score_text(answer.score) + "; a single new run scores from " +
+                           interval_text(answer.run_80) + " in 8 cases of 10";
+  return text + (answer.extrapolated ? " (extrapolated: no run has a fifth of its labels)." : ".");
 }
 
 /// Where the best share may lie, and how little it matters within the region.
 inline std::string share_sentence(const Recommendation& answer) {
-  return "The best share of the money for demonstrations lies within " + share_text(answer.best_share_80) +
-         " in 8 cases of 10; from " + share_text(answer.region) + " the expected score is within " +
-         score_text(answer.epsilon) + " of the best.";
+  constexpr double almost_all = 0.7;
+  const bool unknown = answer.best_share_80.high - answer.best_share_80.low >= almost_all;
+  return "The best share of the money for demonstrations is from " + share_text(answer.best_share_80) +
+         " in 8 cases of 10" + (unknown ? ", which is to say that it is not known" : "") + "; from " +
+         share_text(answer.region) + " the expected score is within " + score_text(answer.epsilon) +
+         " of the best.";
 }
 
 /// The price of being wrong, and of the simple rules.
 inline std::string regret_sentence(const Recommendation& answer) {
   std::string text =
-      "Not knowing the best share costs " + score_text(answer.regret) + " of score, as expected";
+      "Not to know the best share is expected to cost " + score_text(answer.regret) + " of score";
   const auto same = std::ranges::count_if(answer.rules, &RuleComparison::no_difference);
   if (answer.rules.empty()) return text + '.';
   if (same == std::ssize(answer.rules))
@@ -95,19 +95,20 @@ inline std::string efficiency_sentence(const Recommendation& answer) {
   for (const EfficiencyWeight& each : answer.efficiency) shift += each.shift * each.weight;
   const double times = std::exp(-shift);
   const std::string text = "This model seems to need about ";
-  if (times > 0.8 && times < 1.25) return text + "as much data as those of the finished studies.";
-  if (times > 0.4 && times < 0.625) return text + "half the data of those of the finished studies.";
-  return text + plain_text(times, times < 1 ? 2 : 1) + " times the data of those of the finished studies.";
+  if (times > 0.8 && times < 1.25) return text + "as much data as the models of the finished studies.";
+  if (times > 0.4 && times < 0.625) return text + "half the data of the models of the finished studies.";
+  return text + plain_text(times, times < 1 ? 2 : 1) +
+         " times the data of the models of the finished studies.";
 }
 
 /// The run that would teach most, and whether it is worth its money.
 inline std::string pilot_sentence(const Recommendation& answer) {
   if (!answer.next_pilot) return "No pilot run fits the money, or none would tell anything.";
   const Pilot& pilot = *answer.next_pilot;
-  const std::string what = plan_text(pilot.plan) + " for " + money_text(pilot.plan.cost) +
-                           ", would raise the expected score by " + score_text(pilot.gain, 4);
-  if (pilot.worth_it) return "Run next: " + what + '.';
-  return "No pilot run is worth it: the best, " + what + '.';
+  const std::string what = plan_text(pilot.plan) + " for " + money_text(pilot.plan.cost);
+  const std::string gain = " expected to add " + score_text(pilot.gain, 4) + " to the score.";
+  if (pilot.worth_it) return "Run next: " + what + ';' + gain;
+  return "No pilot run is worth it: the best, " + what + ", is" + gain;
 }
 
 /// What the recommendation stands on.
@@ -118,19 +119,13 @@ inline std::string basis_sentence(const Recommendation& answer) {
          " of this one; the published scores are single seeds of one model of 8 B parameters.";
 }
 
-/// What cannot be known from what was given: as many sentences as there are reasons to doubt.
-inline std::vector<std::string> doubts(const AllocationQuestion& question, const Recommendation& answer) {
-  std::vector<std::string> list;
-  if (answer.runs == 0) {
-    list.push_back("Nothing is known of this task: no run was given" +
-                   std::string{question.base_score ? "" : ", nor the base model's score"} +
-                   ". The plan is what other tasks suggest.");
-  }
-  if (question.kind == MetricKind::unknown)
-    list.push_back("The kind of metric is not known; a judged and a verified one ask for different shares.");
-  if (answer.best_share_80.high - answer.best_share_80.low >= 0.7)
-    list.push_back("What is known does not tell the shares apart: the best one may lie almost anywhere.");
-  return list;
+/// How good such advice was where the truth is known: figures of examples/leave_one_out.cpp, means of 150 and of 90
+/// questions on triangles.
+inline std::string validation_sentence() {
+  return "On the published tasks, each left out and asked about, such advice lost 0.019 of score without "
+         "runs and 0.010 "
+         "with all runs of up to 1,000 labels; the best constant share, known in hindsight alone, lost 0.022 "
+         "and 0.013.";
 }
 
 }  // namespace tithe

@@ -1,0 +1,67 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include "tithe/study/observations.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "test.hpp"
+#include "tithe/core/error.hpp"
+
+namespace {
+
+using namespace tithe;
+using test::Approx;
+using test::contains;
+using test::thrown;
+
+CellRecord cell(const std::string& loss, std::int64_t demonstrations, std::int64_t preferences,
+                double score) {
+  CellRecord record{.key = loss + std::to_string(demonstrations), .study = "study", .task = "sums"};
+  record.axes["loss"] = loss;
+  record.demonstrations = Examples{demonstrations};
+  record.preferences = Examples{preferences};
+  record.scores = {{.name = "exact_match", .value = score}, {.name = "format", .value = 1 - score}};
+  return record;
+}
+
+CATCH_TEST_CASE("records as observations: the mean over seeds, a panel a setting", "[study]") {
+  std::vector<CellRecord> records{cell("Dpo", 100, 0, .3), cell("Kto", 50, 50, .5), cell("Dpo", 100, 0, .1),
+                                  cell("Dpo", 0, 100, .2), cell("Dpo", 100, 0, .2)};
+  records.push_back(cell("Dpo", 0, 100, .9));
+  records.back().error = "the loss is not finite";
+  const StudyObservations seen = observations_of(records, {}, MetricKind::verified);
+  CATCH_CHECK(seen.cells == 5);
+  CATCH_CHECK(seen.failed == 1);
+  CATCH_REQUIRE(seen.panels.size() == 2);
+  CATCH_CHECK(seen.panels[0].name == "sums · loss Dpo");
+  CATCH_CHECK(seen.panels[0].kind == MetricKind::verified);
+  CATCH_REQUIRE(seen.panels[0].runs.size() == 2);
+  CATCH_CHECK(seen.panels[0].runs[0] == Observation{.preferences = Examples{100}, .score = .2});
+  CATCH_CHECK(seen.panels[0].runs[1].demonstrations == Examples{100});
+  CATCH_CHECK(seen.panels[0].runs[1].score == Approx(.2));
+  CATCH_CHECK(seen.panels[0].runs[1].seeds == 3);
+  CATCH_CHECK(seen.panels[1].runs == std::vector{Observation{Examples{50}, Examples{50}, .5}});
+
+  // The order in which cells ended changes no bit.
+  std::ranges::reverse(records);
+  CATCH_CHECK(observations_of(records, {}, MetricKind::verified).panels == seen.panels);
+  CATCH_CHECK(observations_of(records, "format").panels[1].runs[0].score == .5);
+}
+
+CATCH_TEST_CASE("records as observations: a cell without the score is refused by its key", "[study]") {
+  const auto refused = [](const CellRecord& record, const std::string& metric) {
+    return std::string{thrown<DataError>([&] { (void)observations_of(std::vector{record}, metric); }).what()};
+  };
+  CATCH_CHECK(contains(refused(cell("Dpo", 1, 2, .5), "wins"), "cell Dpo1 with \"exact_match\", \"format\""));
+  CATCH_CHECK(contains(refused(cell("Dpo", 1, 2, 1.5), ""), "1.500000 in cell Dpo1"));
+  CATCH_CHECK(
+      contains(refused(cell("Dpo", 1, 2, std::numeric_limits<double>::quiet_NaN()), ""), "nan in cell"));
+  CellRecord bare = cell("Dpo", 1, 2, .5);
+  CATCH_CHECK_NOTHROW(observations_of(std::vector{bare}));
+  bare.scores.clear();
+  CATCH_CHECK(contains(refused(bare, ""), "no score in cell Dpo1"));
+}
+
+}  // namespace
