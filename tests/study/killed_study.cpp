@@ -186,7 +186,7 @@ int test_kills(const fs::path& root, const std::string& expected, SplitMix64& ra
         done += code == 0;
       }
       if (done == 0) tear(folder, random), ++torn;  // nobody else writes now
-      if (kill_one && done == 2) break;                                     // too late for both
+      if (kill_one && done == 2) break;             // too late for both
     }
     if (records_of(folder) != expected) return fail("trial " + std::to_string(trial) + " has other records");
     studies += 1;

@@ -112,6 +112,27 @@ CATCH_TEST_CASE("a cell that throws is recorded with its reason, and the study g
                        "no std::exception"));
 }
 
+struct Refusing {
+  Plan plan(const Budget& budget) const {
+    if (budget.amount() < 50) throw BudgetError{{"Refusing", "50 labels", "fewer", {}}};
+    return budget.split(Share{0.5});
+  }
+  std::string name() const { return "Refusing"; }
+};
+
+CATCH_TEST_CASE("a budget that a schedule refuses is a failure of its cells alone") {
+  const test::TemporaryFolder folder;
+  const Study<Grid<Schedules<Refusing>, Losses<SimPo<>>>> study{
+      .budgets = {Budget::examples(30), Budget::examples(100)}};
+  const Told experiment{.run = [](const CellPoint& cell, const CellRun&) {
+    (void)Refusing{}.plan(cell.budget);
+    return test::fake_record(cell);
+  }};
+  const StudySummary summary = run_study(study, folder.path(), experiment);
+  CATCH_CHECK((summary.done == 2 && summary.failed == 1));
+  CATCH_CHECK(study.cells(experiment).back().sft_share == 0.5);
+}
+
 CATCH_TEST_CASE("without memory or disk the study ends with a sentence, and keeps what it has") {
   const test::TemporaryFolder folder;
   const std::function<void()> failures[] = {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -42,8 +43,12 @@ double sft_share_of(const Schedule& schedule, const Budget& budget) {
     return schedule.fraction;
   } else {
     std::int64_t spent = 0;
-    for (const Slice& slice : schedule.plan(budget)) {
-      if (slice.stage == Stage::sft) spent += slice.count.value() * budget.price(Stage::sft);
+    try {
+      for (const Slice& slice : schedule.plan(budget)) {
+        if (slice.stage == Stage::sft) spent += slice.count.value() * budget.price(Stage::sft);
+      }
+    } catch (const Error&) {
+      return 0;  // the cell will fail by the same error, and be recorded with it; the others run
     }
     return budget.amount() == 0 ? 0 : static_cast<double>(spent) / static_cast<double>(budget.amount());
   }
