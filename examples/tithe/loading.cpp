@@ -73,25 +73,8 @@ tithe::ChatEncoder chat_of(const ModelSettings& settings, const tithe::Tokenizer
 
 tithe::Encoding encoding_of(const tithe::DecoderConfig& config, const tithe::Tokenizer& tokenizer,
                             const ModelSettings& settings) {
-  if (tokenizer.vocab_size() > config.vocab_size) {
-    throw tithe::ModelFileError{
-        {"tithe",
-         "a tokenizer of at most " + std::to_string(config.vocab_size) + " tokens, which the model has",
-         std::to_string(tokenizer.vocab_size()), "Use the tokenizer that belongs to the model"},
-        {.file = (settings.folder / "tokenizer.json").string()}};
-  }
-  const auto encoder = [&](tithe::SpecialTokens added) {
-    return [text_to_ids = tokenizer, added](std::string_view text) {
-      return text_to_ids.encode(text, added, tithe::SpelledTokens::keep_as_text);
-    };
-  };
-  const std::optional<std::int64_t> end =
-      config.eos_token_ids.empty() ? tokenizer.eos() : std::optional{config.eos_token_ids.front()};
-  return {.vocabulary_size = config.vocab_size,
-          .prompt = encoder(tithe::SpecialTokens::add),
-          .completion = encoder(tithe::SpecialTokens::none),
-          .end_of_sequence = end,
-          .chat = chat_of(settings, tokenizer)};
+  tithe::require_vocabulary(tokenizer, config, settings.folder / "tokenizer.json", "tithe");
+  return tithe::encoding_of(config, tokenizer, chat_of(settings, tokenizer));
 }
 
 tithe::Encoding encoding_of(const tithe::Pretrained& pretrained, const ModelSettings& settings) {

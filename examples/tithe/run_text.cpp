@@ -60,9 +60,10 @@ std::string summary(const RunReport& report, const std::vector<tithe::StepRecord
       last = tithe::fixed_text(record.at("loss"), 4);
       if (first.empty()) first = last;
     }
-    stages.row({std::string{tithe::name(slice.stage)}, std::to_string(slice.labels.value()),
-                std::to_string(slice.training.steps_done), std::to_string(slice.training.tokens.value()),
-                tithe::fixed_text(slice.training.seconds, 1), first, last});
+    stages.row({std::string{tithe::name(slice.stage)} + (slice.shared ? ", shared" : ""),
+                std::to_string(slice.labels.value()), std::to_string(slice.training.steps_done),
+                std::to_string(slice.training.tokens.value()), tithe::fixed_text(slice.training.seconds, 1),
+                first, last});
   }
   std::string text = stages.text();
   if (report.after.empty()) return text;

@@ -163,6 +163,11 @@ void add_run_flags(CLI::App& command, TrainSettings& settings) {
                   "Folder in which runs with --cache-reference find the same numbers again")
       ->type_name("DIR");
   command
+      .add_option("--shared-stages", settings.run.shared_stages,
+                  "Folder in which runs find the stages that others have trained from the same model in the "
+                  "same way")
+      ->type_name("DIR");
+  command
       .add_option("--tensorboard", settings.tensorboard,
                   "Folder for each step's figures as TensorBoard's event files")
       ->type_name("DIR");

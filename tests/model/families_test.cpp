@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "foreign_models.hpp"
 #include "random_model.hpp"
 #include "temporary_folder.hpp"
 #include "test.hpp"
@@ -35,16 +36,7 @@ using test::contains;
 using test::distance;
 using test::TemporaryFolder;
 using test::thrown;
-
-/// The same model, but one that generation knows too little of to keep keys and values.
-struct Uncached {
-  Decoder model;
-  [[nodiscard]] NamedTensors parameters() const { return model.parameters(); }
-  [[nodiscard]] NamedTensors weights() const { return model.weights(); }
-  [[nodiscard]] at::Tensor hidden(const PackedRows& rows) const { return model.hidden(rows); }
-  [[nodiscard]] at::Tensor head() const { return model.head(); }
-};
-static_assert(!CacheableModel<Uncached>);
+using test::Uncached;
 
 Json read_json(const std::filesystem::path& path) { return Json::parse(std::ifstream{path}); }
 

@@ -11,6 +11,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "foreign_models.hpp"
 #include "random_model.hpp"
 #include "test.hpp"
 #include "third_party_data.hpp"
@@ -22,14 +23,6 @@ namespace {
 using namespace tithe;
 using namespace tithe::test;
 
-/// A decoder of which only hidden states and head are known, so that generation cannot keep keys and values.
-struct Uncached {
-  Decoder model;
-  [[nodiscard]] NamedTensors parameters() const { return model.parameters(); }
-  [[nodiscard]] NamedTensors weights() const { return model.weights(); }
-  [[nodiscard]] at::Tensor hidden(const PackedRows& rows) const { return model.hidden(rows); }
-  [[nodiscard]] at::Tensor head() const { return model.head(); }
-};
 static_assert(CacheableModel<Decoder> && !CacheableModel<Uncached> && LanguageModel<Uncached>);
 
 Decoder long_decoder() {

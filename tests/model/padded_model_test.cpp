@@ -1,9 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "tithe/model/padded_model.hpp"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/matmul.h>
-
+#include "foreign_models.hpp"
 #include "random_model.hpp"
 #include "test.hpp"
 #include "tithe/logprob/logprobs.hpp"
@@ -13,23 +11,6 @@ namespace {
 
 using namespace tithe;
 using namespace tithe::test;
-
-/// A decoder behind the interface of a foreign module: it sees padded ids alone, every row a sequence to its end.
-PaddedModelParts hidden_behind_padding(const Decoder& model) {
-  return {.logits =
-              [model](const at::Tensor& ids) {
-                Rows rows;
-                for (std::int64_t i = 0; i < ids.size(0); ++i) {
-                  const at::Tensor row = ids.select(0, i).contiguous();
-                  const auto* first = row.const_data_ptr<std::int64_t>();
-                  rows.push_back({.prompt = TokenIds(first, first + row.numel()), .completions = {}});
-                }
-                return model.hidden(pack(rows)).matmul(model.head().t()).view({ids.size(0), ids.size(1), -1});
-              },
-          .weights = model.parameters(),
-          .copy = [model] { return hidden_behind_padding(model.clone()); },
-          .padding_id = 7};
-}
 
 Row row_of(TokenIds prompt, std::vector<TokenIds> completions) {
   return {.prompt = std::move(prompt), .completions = std::move(completions)};

@@ -140,4 +140,23 @@ inline Ended succeed(const std::vector<std::string>& arguments, const std::strin
   return ended;
 }
 
+/// Flags that are refused, with this exit code and words.
+struct Refusal {
+  std::vector<std::string> flags;
+  int code;
+  std::string complaint;
+};
+/// Each is refused, prints nothing for programs, and leaves no file of this name. `with` gives a command its flags.
+template <class Command>
+void check_refused(const std::vector<Refusal>& refusals, const Command& with, const Path& out) {
+  for (const Refusal& refusal : refusals) {
+    const Ended ended = run(with(refusal.flags));
+    CATCH_INFO(ended.err);
+    CATCH_CHECK(ended.code == refusal.code);
+    CATCH_CHECK(contains(ended.err, refusal.complaint));
+    CATCH_CHECK(ended.out.empty());
+    CATCH_CHECK(!std::filesystem::exists(out));
+  }
+}
+
 }  // namespace tithe::test

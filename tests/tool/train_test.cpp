@@ -164,12 +164,7 @@ CATCH_TEST_CASE("Settings come from a file, and flags go before it", "[tool]") {
 
 CATCH_TEST_CASE("tithe train refuses what cannot be meant before it trains", "[tool]") {
   const Workplace place;
-  struct Case {
-    std::vector<std::string> flags;
-    int code;
-    std::string complaint;
-  };
-  const std::vector<Case> cases{
+  const std::vector<Refusal> refusals{
       {{"--budget-money", "3"}, 2, "exclude each other"},
       {{"--price-preference", "3"}, 2, "go together"},
       {{"--beta", "0"}, 2, "--beta"},
@@ -180,14 +175,7 @@ CATCH_TEST_CASE("tithe train refuses what cannot be meant before it trains", "[t
       {{"--too-long", "error"}, 1, "Choose --too-long drop or --too-long truncate, or raise --max-length"},
       {{"--eval", place.out("none.jsonl")}, 1, "none.jsonl"},
   };
-  for (const Case& bad : cases) {
-    const Ended ended = run(place.train("run", bad.flags));
-    CATCH_INFO(ended.err);
-    CATCH_CHECK(ended.code == bad.code);
-    CATCH_CHECK(contains(ended.err, bad.complaint));
-    CATCH_CHECK(ended.out.empty());
-    CATCH_CHECK(!std::filesystem::exists(place.out("run")));
-  }
+  check_refused(refusals, [&](const auto& flags) { return place.train("run", flags); }, place.out("run"));
   const auto with = [&](const std::string& from, const std::string& to) {
     auto words = place.train("run");
     std::ranges::replace(words, from, to);
@@ -221,6 +209,21 @@ CATCH_TEST_CASE("tithe train refuses what cannot be meant before it trains", "[t
   succeed(place.train("run", {"--seed", "5", "--force"}));
   CATCH_CHECK(weights_of(place.out("run")) != weights);
   CATCH_CHECK(metrics_of(place.out("run")).size() == 8);
+}
+
+CATCH_TEST_CASE("tithe train: runs find the fine-tuning that another one did", "[tool]") {
+  const Workplace place;
+  succeed(place.train("alone", {"--loss", "kto"}));
+  const std::vector<std::string> sharing{"--shared-stages", place.out("stages")};
+  succeed(place.train("maker", sharing));
+  const Ended finder = succeed(place.train("finder", {"--loss", "kto", sharing[0], sharing[1]}));
+  CATCH_CHECK(weights_of(place.out("finder")) == weights_of(place.out("alone")));
+  CATCH_CHECK(contains(finder.out, "sft, shared"));
+  CATCH_CHECK(record_of(place.out("finder"))["slices"][0]["shared"] == true);
+  CATCH_CHECK_FALSE(record_of(place.out("maker"))["slices"][0].contains("shared"));
+  const std::vector<Json> steps = metrics_of(place.out("finder"));
+  CATCH_REQUIRE_FALSE(steps.empty());
+  CATCH_CHECK(steps.front()["stage"] == "preference");
 }
 
 CATCH_TEST_CASE("Killed at any point, --resume ends with the same bits, metrics and record", "[tool]") {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/foreign_models.hpp"
 #include "model/random_model.hpp"
 #include "temporary_folder.hpp"
 #include "test.hpp"
@@ -34,22 +35,6 @@ using namespace tithe;
 using namespace tithe::test;
 
 namespace {
-
-/// A decoder behind the interface of a foreign module, as in padded_model_test.
-PaddedModel padded(const Decoder& model) {
-  return PaddedModel{
-      {.logits =
-           [model](const at::Tensor& ids) {
-             Rows rows;
-             for (std::int64_t i = 0; i < ids.size(0); ++i) {
-               const at::Tensor row = ids.select(0, i).contiguous();
-               const auto* first = row.const_data_ptr<std::int64_t>();
-               rows.push_back({.prompt = TokenIds(first, first + row.numel()), .completions = {}});
-             }
-             return model.hidden(pack(rows)).matmul(model.head().t()).view({ids.size(0), ids.size(1), -1});
-           },
-       .weights = model.parameters()}};
-}
 
 bool is_scored(const Row& row, std::size_t completion, std::int64_t token) {
   return std::ranges::none_of(row.unscored_of(completion),
@@ -79,7 +64,7 @@ Rows all_scored(Rows rows) {
 
 CATCH_TEST_CASE("tokens that are not scored are left out of the sums and nothing else", "[train][chat]") {
   const Decoder model = random_decoder();
-  const PaddedModel behind_padding = padded(model);
+  const PaddedModel behind_padding{hidden_behind_padding(model)};
   for (std::uint64_t seed = 0; seed < 3; ++seed) {
     Rows alike = random_rows(9, seed);
     for (std::size_t i = 0; i < alike.size(); i += 2) {  // answers that begin alike, scored or not

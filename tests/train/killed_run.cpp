@@ -3,8 +3,9 @@
 // Kills whole runs with SIGKILL at random points, resumes them, and compares the bits with a run that was left alone.
 //
 //     killed_run                     the test
-//     killed_run run FOLDER OUT [resume]   one run, as the test starts it; with "fresh-seed" in place of "resume" the
-//                                    negative control: it goes on with another seed than the run began with
+//     killed_run run FOLDER OUT [resume [STAGES]]   one run, as the test starts it, which may share its stages; with
+//                                    "fresh-seed" in place of "resume" the negative control: it goes on with another seed
+//                                    than the run began with
 #include <ATen/Parallel.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -18,6 +19,7 @@
 #include <iterator>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "small_data.hpp"
@@ -36,7 +38,7 @@ namespace fs = std::filesystem;
 
 /// Two stages of many small steps that accumulate, saved after every pass, so that a kill lands in a step, between
 /// steps, between stages, or in the saving itself.
-int run(const fs::path& folder, const fs::path& out, const std::string& mode) {
+int run(const fs::path& folder, const fs::path& out, const std::string& mode, const fs::path& stages) {
   at::set_num_threads(1);
   using Recipe = Pipeline<SftFraction<0.5>, Dpo<0.1>, FrozenSft>;
   RunOptions options;
@@ -48,6 +50,7 @@ int run(const fs::path& folder, const fs::path& out, const std::string& mode) {
   }
   options.seed = Seed{mode == "fresh-seed" ? std::uint64_t{4} : std::uint64_t{3}};
   options.checkpoint = {.folder = folder, .every = Steps{1}, .within_steps = true, .resume = !mode.empty()};
+  options.shared_stages = stages;
   const Decoder model = test::small_decoder();
   Recipe::Trainer(model, test::small_encoding(), Tokens{64})
       .fit(test::small_dataset(120, 120), Budget::examples(200), options);
@@ -108,8 +111,9 @@ int test_kills() {
     const fs::path out = root / (std::to_string(trial) + ".safetensors");
     for (bool done = false; !done; ++runs) {
       const auto most = static_cast<std::uint64_t>(whole_time.count());
-      const Exit exit =
-          start({"run", folder, out, "resume"}, std::chrono::milliseconds{1 + random.below(most)});
+      std::vector<std::string> arguments{"run", folder, out, "resume"};
+      if (trial % 2 == 1) arguments.push_back(folder.string() + "-stages");
+      const Exit exit = start(std::move(arguments), std::chrono::milliseconds{1 + random.below(most)});
       done = !exit.killed;
       if (done && exit.code != 0) return fail("a resumed run ended with code " + std::to_string(exit.code));
       kills += exit.killed ? 1 : 0;
@@ -148,7 +152,8 @@ int main(int argc, char** argv) {
   try {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     if (arguments.empty()) return test_kills();
-    return run(arguments.at(1), arguments.at(2), arguments.size() > 3 ? arguments[3] : "");
+    const auto further = [&](std::size_t i) { return arguments.size() > i ? arguments[i] : std::string{}; };
+    return run(arguments.at(1), arguments.at(2), further(3), further(4));
   } catch (const Error& error) {
     std::cout << error.what() << std::endl;
     return refused;

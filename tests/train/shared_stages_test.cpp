@@ -155,6 +155,11 @@ std::vector<std::filesystem::path> artifacts_in(const std::filesystem::path& fol
   return found;
 }
 
+std::string content_of(const std::filesystem::path& path) {
+  std::ifstream file{path, std::ios::binary};
+  return {std::istreambuf_iterator<char>{file}, {}};
+}
+
 }  // namespace
 
 CATCH_TEST_CASE("two losses share the demonstrations that both begin with", "[shared]") {
@@ -251,7 +256,7 @@ CATCH_TEST_CASE("another loss or reference is another stage of preferences", "[s
   };
   const auto shared_with = [&](const auto& composed) {
     using Chosen = Pipeline<Rounds, Dpo<dynamic>, Moving<dynamic, 2>>;
-    return shared_slices(typename Chosen::Trainer(plain_decoder(), small_encoding(), Tokens{64}, composed)
+    return shared_slices(Chosen::Trainer(plain_decoder(), small_encoding(), Tokens{64}, composed)
                              .fit(small_dataset(24, 40), Budget::examples(32), sharing(folder.path())));
   };
   CATCH_CHECK(shared_with(policies(0.1, 0.5)) == std::vector{true, true, true, false});
@@ -267,11 +272,7 @@ CATCH_TEST_CASE("a stage on disk that was damaged is refused by name", "[shared]
   const std::filesystem::path stage = artifacts_in(folder.path()).at(0);
   for (const char* name : {"weights.safetensors", "stage.json"}) {
     CATCH_CAPTURE(name);
-    std::string bytes;
-    {
-      std::ifstream file{stage / name, std::ios::binary};
-      bytes.assign(std::istreambuf_iterator<char>{file}, {});
-    }
+    const std::string bytes = content_of(stage / name);
     const auto write = [&](const std::string& text) {
       std::ofstream{stage / name, std::ios::binary | std::ios::trunc} << text;
     };
@@ -288,6 +289,13 @@ CATCH_TEST_CASE("a stage on disk that was damaged is refused by name", "[shared]
     write(bytes);
   }
   check_same(run<Pairs>(plain_decoder(), sharing(folder.path())), maker);
+
+  // A list of digests that says nothing of a file.
+  const std::string sums = content_of(stage / "SHA256SUMS");
+  std::ofstream{stage / "SHA256SUMS", std::ios::trunc} << sums.substr(0, sums.find('\n') + 1);
+  CATCH_CHECK_THROWS_AS(run<Pairs>(plain_decoder(), sharing(folder.path())), CacheError);
+  std::ofstream{stage / "SHA256SUMS", std::ios::trunc} << sums;
+  CATCH_CHECK(run<Pairs>(plain_decoder(), sharing(folder.path())).report.slices[0].shared);
 
   // A stage under another one's name.
   RunOptions other = sharing(folder.path());

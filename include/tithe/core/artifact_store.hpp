@@ -103,21 +103,21 @@ class ArtifactStore {
     return true;
   }
 
-  /// Throws CacheError where a file of an artifact is missing, or its bytes are not what was written.
+  /// Throws CacheError where a file of an artifact is missing, its bytes are not what was written, or no digest of it is there.
   void verify(const std::string& key) const {
     const std::filesystem::path folder = path(key);
     const std::string digests = read_file<CacheError>(folder / sums, who);
+    std::vector<std::string> listed{sums};
     for (std::string_view rest = digests; !rest.empty();) {
       const std::string_view line = rest.substr(0, rest.find('\n'));
       rest.remove_prefix(std::min(rest.size(), line.size() + 1));
       const std::size_t gap = line.find("  ");
       const std::filesystem::path file = folder / line.substr(gap == line.npos ? line.size() : gap + 2);
-      if (gap != line.npos && digest_of(file) == line.substr(0, gap)) continue;
-      throw CacheError{{.who = who,
-                        .required = "the bytes that were written",
-                        .found = "others",
-                        .fix = "Remove " + folder.string() + ", so that it is made anew"},
-                       {.file = file.string()}};
+      if (gap == line.npos || digest_of(file) != line.substr(0, gap)) fail_bytes(folder, file);
+      listed.push_back(file.filename().string());
+    }
+    for (const std::string& name : files_in(folder)) {  // a list that was cut short vouches for nothing
+      if (std::ranges::find(listed, name) == listed.end()) fail_bytes(folder, folder / name);
     }
   }
 
@@ -132,6 +132,14 @@ class ArtifactStore {
                      .found = error.message(),
                      .fix = "Choose a folder that can be made and written"},
                     {.file = path.string()}};
+  }
+  [[noreturn]] static void fail_bytes(const std::filesystem::path& folder,
+                                      const std::filesystem::path& file) {
+    throw CacheError{{.who = who,
+                      .required = "the bytes that were written",
+                      .found = "others",
+                      .fix = "Remove " + folder.string() + ", so that it is made anew"},
+                     {.file = file.string()}};
   }
   static void make_folder(const std::filesystem::path& path) {
     std::error_code error;
