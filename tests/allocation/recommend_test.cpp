@@ -280,6 +280,16 @@ CATCH_TEST_CASE("what is no question is refused with a sentence") {
   question = asked(MetricKind::judged, 0, 100);
   CATCH_CHECK(contains(refusal<BudgetError>(question), "positive price"));
 
+  const auto no_pilot = [](LabelCounts cell) {
+    return std::string{thrown<BudgetError>([&] {
+                         (void)pilots(published_prior(), example_two(), std::vector{cell});
+                       }).what()};
+  };
+  CATCH_CHECK(no_pilot({0.5, 10}) ==
+              "pilots needs runs of whole labels, at a cost that Money can hold, but found 0.5 "
+              "demonstrations and 10 preferences. Leave the run out.");
+  CATCH_CHECK(contains(no_pilot({0, 1e10}), "0 demonstrations and 10000000000 preferences"));
+  CATCH_CHECK(contains(no_pilot({1e300, 0}), "1e+300 demonstrations"));
   const std::vector<LabelCounts> nowhere{{nan, 0}};
   CATCH_CHECK(
       contains(thrown<DataError>([&] { (void)predict(published_prior(), example_two(), nowhere); }).what(),
@@ -302,6 +312,7 @@ CATCH_TEST_CASE("a prior needs panels with runs, and hyperparameters that are nu
   };
   CATCH_CHECK(
       contains(unusable({.sft_length = 0}), "SurfaceHyperparameters::sft_length needs a positive number"));
+  CATCH_CHECK(contains(unusable({.sft_length = 1e-300}), "positive definite covariance"));
   CATCH_CHECK(contains(unusable({.shared = nan}),
                        "SurfaceHyperparameters::shared needs a number that is not negative"));
 }
@@ -349,6 +360,12 @@ CATCH_TEST_CASE("the next run is one that can be paid for") {
   CATCH_CHECK(less.next_pilot->gain_logit <= quarter.next_pilot->gain_logit);
   question.pilot_money = Money{};
   CATCH_CHECK(!recommend(question).next_pilot);
+  // Of the usual thirty, 500 pay for those of 100 and of 200 labels: the cheapest of 500 labels costs 550.
+  CATCH_CHECK(recommend(asked(MetricKind::judged, 2, 500)).pilots.size() == 10);
+  CATCH_CHECK(recommend(asked(MetricKind::judged, 2, 99)).pilots.empty());
+  // Five thousand labels at these prices would cost more than Money can hold.
+  CATCH_CHECK(
+      recommend({.prices = {Money::of(8e7), Money::of(9e7)}, .money = Money::of(9e9)}).pilots.size() == 5);
 }
 
 CATCH_TEST_CASE("it says what it does not know") {

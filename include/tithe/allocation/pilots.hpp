@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -19,18 +20,33 @@
 #include "tithe/allocation/purchase.hpp"
 #include "tithe/allocation/question.hpp"
 #include "tithe/allocation/recommendation.hpp"
+#include "tithe/budget/budget.hpp"
+#include "tithe/core/error.hpp"
 #include "tithe/core/units.hpp"
 
 /// What a further run is worth before it is made: the knowledge gradient (Frazier, Powell, Dayanik 2009).
 namespace tithe {
 namespace detail {
 
-/// The runs that are considered: 100 to 5,000 labels, from demonstrations alone to a tenth of them.
-inline std::vector<LabelCounts> usual_pilots() {
+/// Whether money pays for a cell of whole labels.
+inline bool pays_for(Money money, const AnnotationPrices& prices, const LabelCounts& cell) {
+  // By division: a price times a count may be more than Money can hold.
+  constexpr double most = 0x1p62;  // that a count surely holds
+  const auto demonstrations = static_cast<double>((money / prices.demonstration).value());
+  if (cell.demonstrations > std::min(demonstrations, most)) return false;
+  const Examples bought{static_cast<std::int64_t>(cell.demonstrations)};
+  const Examples preferences = (money - prices.demonstration * bought) / prices.preference;
+  return cell.preferences <= std::min(static_cast<double>(preferences.value()), most);
+}
+
+/// The runs that are considered, of those that all the money would pay for: 100 to 5,000 labels, from demonstrations
+/// alone to a tenth of them.
+inline std::vector<LabelCounts> usual_pilots(const AllocationQuestion& question) {
   std::vector<LabelCounts> cells;
   for (const double labels : {100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0}) {
     for (const double share : {1.0, 0.75, 0.5, 0.25, 0.1}) {
-      cells.push_back({labels * share, labels - labels * share});
+      const LabelCounts cell{labels * share, labels - labels * share};
+      if (pays_for(question.money, question.prices, cell)) cells.push_back(cell);
     }
   }
   return cells;
@@ -86,11 +102,23 @@ inline std::vector<Pilot> price_pilots(const Prior& prior, const AllocationQuest
 }  // namespace detail
 
 /// What each of some runs would gain, if it were made before the money is spent: a row a cell, of whole labels. The
-/// gain in score is taken at the expected score of the plan. Throws as `recommend` does.
+/// gain in score is taken at the expected score of the plan. Throws as `recommend` does, and BudgetError for parts of
+/// labels or a cost that Money cannot hold.
 inline std::vector<Pilot> pilots(const Prior& prior, const AllocationQuestion& question,
                                  std::span<const LabelCounts> cells) {
   detail::require_usable("pilots", question);
   detail::require_usable("pilots", cells);
+  const Money all_money = Money::from_parts(std::numeric_limits<std::int64_t>::max());
+  for (const LabelCounts& cell : cells) {
+    const bool whole = std::floor(cell.demonstrations) == cell.demonstrations &&
+                       std::floor(cell.preferences) == cell.preferences;
+    if (whole && detail::pays_for(all_money, question.prices, cell)) continue;
+    throw BudgetError{{.who = "pilots",
+                       .required = "runs of whole labels, at a cost that Money can hold",
+                       .found = detail::number_text(cell.demonstrations) + " demonstrations and " +
+                                detail::number_text(cell.preferences) + " preferences",
+                       .fix = "Leave the run out"}};
+  }
   return detail::price_pilots(prior, question, cells, detail::decide(prior, question, cells));
 }
 

@@ -57,12 +57,12 @@ class Prior {
       covariance(j, j) += noise[static_cast<std::size_t>(j)];
     }
     factor_.compute(covariance);
-    if (factor_.info() != Eigen::Success) {
+    if (factor_.info() != Eigen::Success || !covariance.allFinite()) {
       throw OptionError{
           {.who = "Prior",
            .required = "hyperparameters under which the panels' scores have a positive definite covariance",
-           .found = "ones under which rounding makes it indefinite",
-           .fix = "Raise SurfaceHyperparameters::noise"}};
+           .found = "ones under which it is not",
+           .fix = "Raise noise, or keep each number within a few orders of magnitude of its default"}};
     }
 
     const Eigen::Map<const Eigen::VectorXd> z(seen.data(), n);

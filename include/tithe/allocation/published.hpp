@@ -78,8 +78,8 @@ inline std::vector<Panel> published_panels() {
   };
 }
 
-/// The prior of the published panels. Each call factors its 119 scores anew, which takes about a millisecond: keep the
-/// value where many recommendations are asked for.
+/// The prior of the published panels. Each call factors its 119 scores anew, which takes a fraction of a millisecond:
+/// keep the value where many recommendations are asked for.
 inline Prior published_prior() { return Prior{published_panels()}; }
 
 }  // namespace tithe

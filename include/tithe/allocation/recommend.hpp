@@ -69,7 +69,7 @@ inline std::vector<LinePoint> line_of(const AllocationQuestion& question, const 
 /// [0, 1], negative counts, standard errors that are not positive, and a base score that is given twice.
 inline Recommendation recommend(const Prior& prior, const AllocationQuestion& question) {
   detail::require_usable("recommend", question);
-  const std::vector<LabelCounts> cells = detail::usual_pilots();
+  const std::vector<LabelCounts> cells = detail::usual_pilots(question);
   const detail::Decision decision = detail::decide(prior, question, cells);
   const detail::LineDraws& drawn = decision.drawn;
 
@@ -102,7 +102,7 @@ inline Recommendation recommend(const Prior& prior, const AllocationQuestion& qu
   return answer;
 }
 
-/// The same from the published studies. The prior costs about a millisecond; for many questions make it once.
+/// The same from the published studies. The prior costs a fraction of a millisecond; for many questions make it once.
 inline Recommendation recommend(const AllocationQuestion& question) {
   return recommend(published_prior(), question);
 }

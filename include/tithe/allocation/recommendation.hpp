@@ -87,7 +87,7 @@ struct Recommendation {
   std::vector<RuleComparison> rules{};
   std::vector<EfficiencyWeight> efficiency{};
   std::optional<Pilot> next_pilot{};  ///< the affordable one with the largest gain
-  std::vector<Pilot> pilots{};        ///< all that were looked at
+  std::vector<Pilot> pilots{};        ///< all that were looked at: the money pays for each
   std::size_t panels = 0;             ///< that the prior stands on
   std::size_t runs = 0;               ///< of this task
   std::vector<std::string> warnings{};
