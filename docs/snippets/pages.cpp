@@ -33,6 +33,8 @@
 #include "tithe/report/table.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
 #include "tithe/study/record.hpp"
+#include "tithe/train/priced_on.hpp"
+#include "tithe/train/stage_compute.hpp"
 
 using namespace tithe;
 
@@ -273,6 +275,34 @@ void conversations(const std::filesystem::path& folder) {
       "a prompt ends with the opening of an answer");
 }
 
+void priced() {
+  const Dataset data = some_data(80, Seed{1});
+  const Encoding encoding{.vocabulary_size = vocabulary};
+  // docs: priced
+  using Recipe = Pipeline<SftFraction<0.25>, Dpo<0.1>, Cached<FrozenSft>>;
+  const RunOptions options{.preference = {.epochs = 3}};
+  const Decoder model = small_model();
+
+  // What training on a label takes, in the mean of all labels that there are.
+  const LabelCompute compute = label_compute(*trained_model_of(model), Recipe::Policies{}, options.sft.epochs,
+                                             options.preference.epochs);
+  const Pool pool = Pool{data, encoding, Limits{.max_length = Tokens{16}}}.shuffled(options.seed);
+  const auto mean = [&](Stage stage) {
+    const Slice all{stage, *pool.available(stage)};
+    return compute.of_one(stage, rows_of(pool.draw(all, Examples{0})), all.count);
+  };
+  const StageCompute training{.demonstration = mean(Stage::sft), .preference = mean(Stage::preference)};
+
+  // 60 labels, and no more operations than these; then by the operations of the very labels that are drawn.
+  const Budget budget = Budget::examples(60).within(Compute::of(1e8), training);
+  const Budget exact = priced_on(budget, SftFraction<0.25>{}, pool, compute);
+  const RunReport report = Recipe::Trainer(model, encoding, Tokens{16}).fit(data, exact, options);
+  const Compute spent =
+      report.ledger.spent_compute(Stage::sft) + report.ledger.spent_compute(Stage::preference);
+  // docs: end
+  expect(spent > Compute::of(5e7) && spent <= Compute::of(1e8), "operations stay within the limit");
+}
+
 void references(const std::filesystem::path& folder) {
   const Dataset data = some_data(80, Seed{1});
   const auto passes_of_reference = [&] {
@@ -328,6 +358,7 @@ int main(int argc, char** argv) {
     logprobs();
     options(folder);
     stage();
+    priced();
     references(folder);
     adapters(folder / "adapter");
     evaluation();

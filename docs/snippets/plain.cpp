@@ -64,6 +64,41 @@ void money() {
   // docs: end
 }
 
+void compute() {
+  // docs: compute
+  // An H100 at 40% of its peak, for 2 an hour; a demonstration's training takes 9e13 operations, a pair's 3.6e14.
+  constexpr ComputePrice device{
+      .peak = Throughput::teraflops(989), .utilisation = Share{0.4}, .per_hour = Money::of(2)};
+  constexpr StageCompute training{.demonstration = Compute::of(9e13), .preference = Compute::of(3.6e14)};
+  constexpr AnnotationPrices labels{.demonstration = Money::of(0.002), .preference = Money::of(0.001)};
+
+  // Money for labels alone, for labels and training, and for labels where there are no more than 2 hours.
+  constexpr Budget alone = Budget::money(Money::of(10), labels);
+  constexpr Budget both = alone.paying_for(training, device);
+  constexpr Budget limited = alone.within(device.within(DeviceHours{2}), training);
+  static_assert(alone.split(Share{0.1}) ==
+                Plan{{Stage::sft, Examples{500}}, {Stage::preference, Examples{9'000}}});
+  static_assert(both.split(Share{0.1}) ==
+                Plan{{Stage::sft, Examples{470}}, {Stage::preference, Examples{5'978}}});
+  static_assert(limited.split(Share{0.1}) ==
+                Plan{{Stage::sft, Examples{436}}, {Stage::preference, Examples{7'803}}});
+  static_assert(limited.covers(limited.split(Share{0.1})));
+  // docs: end
+}
+
+void tokens() {
+  // docs: tokens
+  constexpr TokenPrices prices{
+      .demonstration = {.per_thousand_prompt = Money::of(0.001), .per_thousand_completion = Money::of(0.008)},
+      .preference = {.per_thousand_prompt = Money::of(0.001), .per_thousand_completion = Money::of(0.002)},
+      .mean = {.demonstration = {.prompt = 400, .completion = 200},
+               .preference = {.prompt = 400, .completion = 300}}};
+  constexpr Budget budget = Budget::money_by_tokens(Money::of(10), prices);
+  static_assert(budget.annotation().demonstration == Money::of(0.002));
+  static_assert(budget.annotation().ratio() == 2);
+  // docs: end
+}
+
 Dataset small_data() {
   std::istringstream lines{R"({"prompt": "2 + 2 =", "completion": " 4"}
 {"prompt": "3 + 2 =", "chosen": " 5", "rejected": " 6"}
@@ -248,6 +283,8 @@ void judged() {
 int main() {
   plans();
   money();
+  compute();
+  tokens();
   ledger();
   data();
   schedules();

@@ -15,6 +15,7 @@
 #include "tithe/model/adapter_config.hpp"
 #include "tithe/model/weight_files.hpp"
 #include "tithe/model/weights.hpp"
+#include "tithe/train/stage_compute.hpp"
 
 namespace program {
 namespace {
@@ -61,16 +62,12 @@ StagePreview preview_stage(const TrainSettings& settings, const tithe::TrainedMo
     all += tithe::work_of(rows);
   }
   for (PartLengths& part : preview.lengths) std::ranges::sort(part.tokens);
-  const tithe::Operations epoch = tithe::operations_of(model, all, compares);
-  const auto epochs = static_cast<double>(options.epochs);
-  preview.operations = {.forward = epoch.forward * epochs,
-                        .backward = epoch.backward * epochs,
-                        .reference = epoch.reference * (costs.caches_reference ? 1 : epochs)};
-  if (compares &&
-      costs.needs_mismatched) {  // other completions behind the same prompts, asked of both models
-    preview.operations.forward += epoch.forward * epochs;
-    preview.operations.reference += epoch.reference * epochs;
-  }
+  preview.operations =
+      tithe::operations_of(model, all,
+                           tithe::StageWork{.epochs = options.epochs,
+                                            .asks_reference = compares,
+                                            .caches_reference = costs.caches_reference,
+                                            .needs_mismatched = compares && costs.needs_mismatched});
   preview.memory = tithe::memory_of(model, largest, compares && costs.copies_reference, settings.run.head);
   return preview;
 }

@@ -296,8 +296,8 @@ CATCH_TEST_CASE("each law finds the schedule that breaks it") {
       "Stumbles: buys no less of a stage with a larger budget: not so for a budget of 10 examples gives "
       "the plan sft 2 preference 8.\n");
   CATCH_CHECK(schedule_laws(user::ForgetsCompute{}).text() ==
-              "ForgetsCompute: never overspends: not so for a budget of 2.000000 at 2.000000 and 0.500000 a "
-              "label within 4000 million operations at 8000 and 1000 a label gives the plan sft 1.\n");
+              "ForgetsCompute: never overspends: not so for a budget of 3.000000 at 2.000000 and 0.500000 a "
+              "label within 6000 million operations at 8000 and 1000 a label gives the plan sft 1.\n");
   CATCH_CHECK(schedule_laws(user::SparesCompute{}).size() == 1);
   CATCH_CHECK(schedule_laws(user::SparesCompute{}).names("spends all that the prices of its labels allow"));
   CATCH_CHECK(schedule_laws(user::TurnsWithCompute{}).size() == 1);
