@@ -63,6 +63,7 @@ dl.plain{display:grid;grid-template-columns:fit-content(13rem) minmax(0,1fr);gap
 dl.plain dt{color:var(--soft);overflow-wrap:anywhere}dl.plain dd{margin:0;min-width:0;overflow-wrap:anywhere}
 footer{margin-top:3rem;color:var(--soft);font-size:.85rem}
 @media print{
+:root{--ground:#fff}figure details:not([open]){display:none}
 .beside{display:block}
 main{max-width:none;padding:0}body{font-size:10.5pt}
 section{break-inside:auto;margin-top:1.5rem;padding-top:1rem}
