@@ -272,6 +272,15 @@ CATCH_TEST_CASE("cells whose part another process makes come last") {
       std::ranges::all_of(std::span{ran}.first(all_cells / 2), [](Seed seed) { return seed == Seed{2}; }));
   CATCH_CHECK(ran.size() == all_cells);
 
+  // A part that a cell of another process is to make at some time puts cells off, but nobody waits for it.
+  ran.clear();
+  const StudyFolder beside{folder.path() / "beside"};
+  const std::optional<FileLock> begun = beside.try_claim("part-base-1");
+  run_study(small_study(), beside.path(), experiment);
+  CATCH_CHECK(ran.size() == all_cells);
+  CATCH_CHECK(ran.front() == Seed{2});
+  CATCH_CHECK(ran.back() == Seed{1});
+
   // The control: when nobody makes it, the cells that cost most come first.
   ran.clear();
   run_study(small_study(), folder.path() / "alone", experiment);
