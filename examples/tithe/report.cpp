@@ -101,7 +101,11 @@ tithe::Advice advice_of(const Settings& settings, const std::vector<tithe::CellR
   for (const tithe::CellRecord& record : records) {
     if (metric.empty() && !record.scores.empty()) metric = record.scores.front().name;
   }
-  return tithe::advise(tithe::published_prior(), question, panel.name, metric);
+  try {
+    return tithe::advise(tithe::published_prior(), question, panel.name, metric);
+  } catch (const tithe::BudgetError& error) {  // prices and money are the command line's
+    throw UsageError{error.what()};
+  }
 }
 
 /// The command line as it was given, quoted for a shell.

@@ -36,6 +36,7 @@ CATCH_TEST_CASE("numbers are written as people read them", "[report]") {
   CATCH_CHECK(score_text(-0.0001) == "0.000");
   CATCH_CHECK(gain_text(-0.0061) == "−0.006");
   CATCH_CHECK(gain_text(0.0061) == "+0.006");
+  CATCH_CHECK(score_text(-std::numeric_limits<double>::infinity()) == "−∞");
   CATCH_CHECK(share_text(0.4884) == "48.8%");
   CATCH_CHECK(money_text(6000) == "6,000");
   CATCH_CHECK(money_text(12.5) == "12.50");
@@ -180,6 +181,32 @@ CATCH_TEST_CASE("what is missing is said, and no picture stands empty", "[report
                            "No rule was compared", "no affordable run"}) {
     CATCH_CAPTURE(said);
     CATCH_CHECK(contains(page, said));
+  }
+}
+
+CATCH_TEST_CASE("records that no cell can leave are refused, and figures without bounds are shown",
+                "[report]") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  auto records = made_up_records({.budgets = {30, 100}, .seeds = {1, 2}, .losses = {"Dpo<0.1>"}});
+  for (CellRecord& record : records) {
+    for (ProbeRecord& probe : record.probes) {
+      if (probe.stage == "preference") probe.estimate = {probe.estimate.name, infinity, 0, infinity, 1};
+    }
+    if (record.sft_share == 0)
+      record.scores[0] = {record.scores[0].name, std::nan(""), std::nan(""), std::nan(""), 0};
+  }
+  const std::string page = html_report(report_input(records));
+  CATCH_CHECK(contains(page, "∞"));
+  CATCH_CHECK(!contains(page, "nan"));
+  for (const double bad : {std::nan(""), -1.0, infinity}) {
+    auto wrong = records;
+    wrong[1].budget = bad;
+    CATCH_CHECK(contains(thrown<DataError>([&] { (void)report_input(wrong); }).what(),
+                         "a budget that is a number from 0"));
+    wrong = records;
+    wrong[1].sft_share = bad;
+    CATCH_CHECK(contains(thrown<DataError>([&] { (void)report_input(wrong); }).what(),
+                         "a share of the budget from 0 to 1"));
   }
 }
 

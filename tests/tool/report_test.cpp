@@ -79,7 +79,7 @@ CATCH_TEST_CASE("tithe report: what cannot be meant is refused, and nothing is w
           "no kind of label is called \"demo\"");
   refused({study, "--prices", priced, "--budget", "9"}, 2, "give --panel a part of one of these names");
   refused({study, "--prices", priced, "--budget", "9", "--panel", "Ipo"}, 2, "no panel's name holds \"Ipo\"");
-  refused({study, "--prices", priced, "--budget", "0.5", "--panel", "Dpo"}, 1,
+  refused({study, "--prices", priced, "--budget", "0.5", "--panel", "Dpo"}, 2,
           "needs money for at least one label");
   refused({study, "--score", "bleu", "--figure", (scratch / "a.svg").string()}, 1,
           "score_figure_file needs cells");

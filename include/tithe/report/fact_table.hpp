@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct FactTable {
 /// "0.412 [0.368, 0.457]", and no interval where it has no width.
 inline std::string figure_text(const Estimate& estimate) {
   const std::string value = score_text(estimate.value);
-  if (estimate.low == estimate.high) return value;
+  if (estimate.low == estimate.high || std::isnan(estimate.low) || std::isnan(estimate.high)) return value;
   return value + " [" + score_text(estimate.low) + ", " + score_text(estimate.high) + ']';
 }
 

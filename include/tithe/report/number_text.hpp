@@ -39,7 +39,8 @@ inline std::string plain_text(double value, int decimals) {
 
 /// "0.642"; three decimals are what a few hundred held-out examples bear.
 inline std::string score_text(double score, int decimals = 3) {
-  if (!std::isfinite(score)) return "–";
+  if (std::isinf(score)) return score > 0 ? "∞" : "−∞";
+  if (std::isnan(score)) return "–";
   const std::string text = fixed_text(std::abs(score), decimals);
   return score < 0 && text.find_first_not_of("0.") != text.npos ? "−" + text : text;
 }

@@ -99,6 +99,7 @@ inline std::vector<BestShareLine> best_shares_of(const Prior& prior, AllocationQ
     BestShareLine line{.cost_ratio = ratio};
     question.prices.demonstration = Money::of(ratio * price);
     for (const double budget : budgets) {
+      if (budget * price > 9e9) continue;  // Money's range
       question.money = Money::of(budget * price);
       if (question.money < question.prices.demonstration) continue;
       const Share share = recommended_share(prior, question);
@@ -122,6 +123,7 @@ inline Advice advise(const Prior& prior, const AllocationQuestion& question, std
                 .surface = detail::surface_of(prior, question)};
   for (const std::int64_t part : {16, 4, 1}) {
     const Money money = Money::from_parts(question.money.parts() / part);
+    if (money < std::min(question.prices.demonstration, question.prices.preference)) continue;
     advice.frontiers.push_back(detail::frontier_of(money, question.prices));
   }
   advice.best_shares = detail::best_shares_of(prior, question);

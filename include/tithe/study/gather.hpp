@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "tithe/core/error.hpp"
 #include "tithe/core/record.hpp"
 #include "tithe/study/cell_record.hpp"
 #include "tithe/study/report_input.hpp"
@@ -58,6 +59,19 @@ inline Estimate mean_over_runs(std::span<const Estimate> runs) {
   mean.low = is_share ? std::max(0.0, mean.value - half) : mean.value - half;
   mean.high = is_share ? std::min(1.0, mean.value + half) : mean.value + half;
   return mean;
+}
+
+/// Throws DataError for a budget or a share that no cell can have: records are sorted and drawn by them.
+inline void require_drawable(std::span<const CellRecord> records) {
+  for (const CellRecord& record : records) {
+    const bool is_budget = std::isfinite(record.budget) && record.budget >= 0;
+    if (is_budget && record.sft_share >= 0 && record.sft_share <= 1) continue;
+    throw DataError{
+        {.who = "report_input",
+         .required = is_budget ? "a share of the budget from 0 to 1" : "a budget that is a number from 0",
+         .found = std::to_string(is_budget ? record.sft_share : record.budget) + " in cell " + record.key,
+         .fix = "See what wrote this record"}};
+  }
 }
 
 /// Records in the order of a table: by task, axes, budget, share and seed, whatever order they were finished in.
@@ -239,8 +253,10 @@ inline std::vector<StageTotal> stage_totals(std::span<const CellRecord> records)
   return totals;
 }
 
-/// Everything of a report that follows from its records alone; the title is the studies' names.
+/// Everything of a report that follows from its records alone; the title is the studies' names. Throws DataError for records
+/// that no cell can leave.
 inline ReportInput report_input(std::vector<CellRecord> records, const std::string& metric = {}) {
+  require_drawable(records);
   ReportInput input;
   input.records = in_order(std::move(records));
   std::set<std::string> studies;
