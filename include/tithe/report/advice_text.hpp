@@ -37,15 +37,20 @@ inline std::string flatness_text(const Recommendation& answer) {
          " of the best), so the plan need not be exact.";
 }
 
+/// "35% to 80%", or "100%" where both ends are one.
+inline std::string region_text(const Interval& shares) {
+  return shares.high - shares.low < 0.005 ? plain_text(100 * shares.high, 0) + '%' : share_text(shares);
+}
+
 inline std::vector<Fact> advice_facts(const Recommendation& answer) {
   std::vector<Fact> facts{{"Split", share_text(answer.plan.money_share) + " of the money",
                            share_text(answer.plan.example_share) + " of the labels are demonstrations; " +
-                               money_text(answer.left) + " is left"},
+                               (answer.left > Money{} ? money_text(answer.left) : "nothing") + " is left"},
                           {"Expected score", score_text(answer.score),
                            "80% of single runs: " + interval_text(answer.run_80) +
                                (answer.extrapolated ? " (extrapolated)" : "")},
-                          {"The best share lies, 80%", share_text(answer.best_share_80), "of the money"},
-                          {"As good as the best", share_text(answer.region),
+                          {"The best share lies, 80%", region_text(answer.best_share_80), "of the money"},
+                          {"As good as the best", region_text(answer.region),
                            "of the money: within " + score_text(answer.epsilon) + ", which noise hides"},
                           {"The price of being wrong", score_text(answer.regret),
                            "expected loss against the best share, had it been known"}};
@@ -54,8 +59,8 @@ inline std::vector<Fact> advice_facts(const Recommendation& answer) {
     return facts;
   }
   const Pilot& pilot = *answer.next_pilot;
-  const std::string cost =
-      "costs " + money_text(pilot.plan.cost) + " and is expected to gain " + score_text(pilot.gain, 4);
+  const std::string cost = "costs " + money_text(pilot.plan.cost) + " and is expected to gain " +
+                           (pilot.gain < 0.00005 ? "next to nothing" : score_text(pilot.gain, 4));
   if (pilot.worth_it)
     facts.push_back({"Next pilot", plan_text(pilot.plan), "it " + cost});
   else
