@@ -128,6 +128,30 @@ CATCH_TEST_CASE("records are gathered by panel, share and budget, whatever their
   CATCH_CHECK(probes[0].lines[1].points.size() == 3);
 }
 
+CATCH_TEST_CASE("the base model's score belongs to every panel of its task", "[report]") {
+  std::vector<CellRecord> records = made_up_records();
+  const std::string task = records.front().task;
+  const auto axes = constant_axes(records);
+  CATCH_CHECK(!score_panels(records)[0].base);
+  records.push_back({.key = "base", .study = "miniature", .task = task, .pipeline = "base"});
+  records.back().scores = {{"accuracy, sampled", .02, .01, .04, 200}};
+  const auto panels = score_panels(in_order(records));
+  CATCH_REQUIRE(panels.size() == 4);
+  CATCH_CHECK(panels[0].title == "Dpo<0.1>");
+  CATCH_CHECK(panels[0].lines[0].points.size() == 4);
+  for (const ScorePanel& panel : panels) {
+    CATCH_CHECK(panel.base.has_value() == (panel.metric == "accuracy, sampled"));
+  }
+  CATCH_CHECK(constant_axes(records) == axes);
+  const ReportInput input = report_input(records);
+  CATCH_CHECK(contains(html_report(input), "the base model: 0.020 [0.010, 0.040]"));
+  CATCH_CHECK(contains(markdown_report(input), "| the base model |"));
+
+  // The first cell of a study: there is nothing yet that it could belong to.
+  records.erase(records.begin(), records.end() - 1);
+  CATCH_CHECK(score_panels(records).size() == 1);
+}
+
 CATCH_TEST_CASE("a page holds every part, its answer first, and nothing that asks or runs", "[report]") {
   const std::string page = html_report(test::made_up_report());
   std::size_t at = 0;

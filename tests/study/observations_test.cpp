@@ -50,6 +50,30 @@ CATCH_TEST_CASE("records as observations: the mean over seeds, a panel a setting
   CATCH_CHECK(observations_of(records, "format").panels[1].runs[0].score == .5);
 }
 
+CATCH_TEST_CASE("records as observations: the base model's score is in every panel of its task", "[study]") {
+  CellRecord base{.key = "base", .study = "study", .task = "sums", .pipeline = "base"};
+  base.scores = {{.name = "exact_match", .value = .05}};
+  std::vector<CellRecord> records{cell("Dpo", 100, 0, .3), base, cell("Kto", 50, 50, .5)};
+  for (CellRecord* trained : {&records[0], &records[2]}) trained->budget = 100;
+  const StudyObservations seen = observations_of(records, {}, MetricKind::verified);
+  CATCH_CHECK(seen.cells == 3);
+  CATCH_REQUIRE(seen.panels.size() == 2);
+  for (const Panel& panel : seen.panels) {
+    CATCH_REQUIRE(panel.runs.size() == 2);
+    CATCH_CHECK(panel.runs[0] == Observation{.score = .05});
+  }
+
+  // Of another task it is a panel of its own; and where it failed it is nowhere.
+  records[1].task = "stories";
+  const StudyObservations apart = observations_of(records);
+  CATCH_REQUIRE(apart.panels.size() == 3);
+  CATCH_CHECK(apart.panels[0].name == "stories");
+  CATCH_CHECK(apart.panels[1].runs.size() == 1);
+  records[1].task = "sums";
+  records[1].error = "the disk is full";
+  CATCH_CHECK(observations_of(records).panels[0].runs.size() == 1);
+}
+
 CATCH_TEST_CASE("records as observations: a cell without the score is refused by its key", "[study]") {
   const auto refused = [](const CellRecord& record, const std::string& metric) {
     return std::string{thrown<DataError>([&] { (void)observations_of(std::vector{record}, metric); }).what()};

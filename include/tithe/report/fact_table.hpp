@@ -36,6 +36,10 @@ inline FactTable score_table(const ScorePanel& panel) {
   FactTable table{
       .caption = panel_text(panel) + ": mean over seeds, with its 95% interval",
       .columns = {{"SFT share"}, {"budget"}, {"demonstrations"}, {"preferences"}, {"score"}, {"seeds"}}};
+  if (panel.base) {
+    table.rows.push_back(
+        {"–", "the base model", "0", "0", figure_text(*panel.base), count_text(panel.base->samples)});
+  }
   for (const ShareLine& line : panel.lines) {
     for (const ScorePoint& point : line.points) {
       table.rows.push_back({share_text(line.sft_share), budget_text(point.budget, panel.unit),

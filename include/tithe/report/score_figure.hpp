@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <set>
@@ -49,13 +51,15 @@ inline NiceRange score_range(std::span<const ScorePanel> panels, const std::stri
   double high = -low;
   for (const ScorePanel& panel : panels) {
     if (panel.metric != metric) continue;
+    const auto hold = [&](double value) {
+      if (!std::isfinite(value)) return;
+      low = std::min(low, value);
+      high = std::max(high, value);
+    };
+    if (panel.base) hold(panel.base->value);
     for (const ShareLine& line : panel.lines) {
       for (const ScorePoint& point : line.points) {
-        for (const double value : {point.score.value, point.score.low, point.score.high}) {
-          if (!std::isfinite(value)) continue;
-          low = std::min(low, value);
-          high = std::max(high, value);
-        }
+        for (const double value : {point.score.value, point.score.low, point.score.high}) hold(value);
       }
     }
   }
@@ -71,7 +75,7 @@ inline Scale budget_scale(const Frame& frame, const std::vector<double>& budgets
 }  // namespace detail
 
 /// One panel. `shares` and `panels` are those of the whole report: they fix colours and the range of scores. Where the
-/// panel has one budget, scores stand against shares instead. Empty where no score is a number.
+/// panel has one budget, scores stand against shares instead. The base model is a broken line. Empty where no score is a number.
 inline Markup score_figure(const ScorePanel& panel, std::span<const double> shares,
                            std::span<const ScorePanel> panels) {
   std::set<double> budget_set;
@@ -124,6 +128,12 @@ inline Markup score_figure(const ScorePanel& panel, std::span<const double> shar
     if (points.empty()) continue;
     if (points.size() > 1) lines += path(polyline(points), "line " + series_class(series));
     labels.push_back({series, points.back(), share_text(line.sft_share)});
+  }
+  if (panel.base && std::isfinite(panel.base->value)) {
+    const double level = y(panel.base->value);
+    content += path(polyline(std::array{Point{frame.left, level}, Point{frame.x_end(), level}}), "plan",
+                    "the base model: " + figure_text(*panel.base));
+    content += text_at({frame.left + 4, level - 4}, "base model");
   }
   content += lines + marks;
   if (!by_share) content += end_labels(frame, labels);

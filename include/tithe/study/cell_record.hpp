@@ -54,6 +54,8 @@ struct CellRecord {
   std::map<std::string, std::string> machine{};
 
   [[nodiscard]] bool failed() const { return !error.empty(); }
+  /// Of the model as it comes: no labels, by no recipe. Its scores belong to every setting of the axes of its task.
+  [[nodiscard]] bool is_base() const { return budget == 0 && axes.empty(); }
 };
 
 }  // namespace tithe

@@ -86,11 +86,13 @@ inline std::vector<CellRecord> in_order(std::vector<CellRecord> records) {
   return records;
 }
 
-/// The axes that every record has with the same value; they tell no panel from another.
+/// The axes that every record but the base model's has with the same value; they tell no panel from another.
 inline std::map<std::string, std::string> constant_axes(std::span<const CellRecord> records) {
-  if (records.empty()) return {};
-  std::map<std::string, std::string> constant = records[0].axes;
+  const auto trained = std::ranges::find_if_not(records, &CellRecord::is_base);
+  if (trained == records.end()) return {};
+  std::map<std::string, std::string> constant = trained->axes;
   for (const CellRecord& record : records) {
+    if (record.is_base()) continue;
     std::erase_if(constant, [&](const auto& axis) {
       const auto at = record.axes.find(axis.first);
       return at == record.axes.end() || at->second != axis.second;
@@ -106,16 +108,24 @@ struct Group {
   std::string title{};
   std::string unit{};
   std::vector<const CellRecord*> records{};
+  std::vector<const CellRecord*> base{};  ///< of the model without any label
 };
 
 inline std::vector<Group> groups_of(std::span<const CellRecord> records) {
   const auto constant = constant_axes(records);
-  std::set<std::string> tasks;
+  std::set<std::string> tasks;  // in which something was trained
   std::set<std::string> units;
-  for (const CellRecord& record : records) tasks.insert(record.task), units.insert(record.unit);
+  for (const CellRecord& record : records) {
+    if (record.failed() || record.is_base()) continue;
+    tasks.insert(record.task);
+    units.insert(record.unit);
+  }
+  const auto joins = [&](const CellRecord& record) {
+    return record.is_base() && tasks.contains(record.task);
+  };
   std::map<std::tuple<std::string, std::map<std::string, std::string>, std::string>, Group> groups;
   for (const CellRecord& record : records) {
-    if (record.failed()) continue;
+    if (record.failed() || joins(record)) continue;
     Group& group = groups[{record.task, record.axes, record.unit}];
     group.records.push_back(&record);
     if (group.records.size() > 1) continue;
@@ -130,7 +140,13 @@ inline std::vector<Group> groups_of(std::span<const CellRecord> records) {
     if (units.size() > 1) add("budget in " + record.unit);
   }
   std::vector<Group> list;
-  for (auto& [place, group] : groups) list.push_back(std::move(group));
+  for (auto& [place, group] : groups) {
+    for (const CellRecord& record : records) {
+      if (!record.failed() && joins(record) && record.task == std::get<0>(place))
+        group.base.push_back(&record);
+    }
+    list.push_back(std::move(group));
+  }
   return list;
 }
 
@@ -183,6 +199,13 @@ inline std::vector<ScorePanel> score_panels(std::span<const CellRecord> records,
         }
         panel.lines.push_back(std::move(line));
       }
+      std::vector<Estimate> base;
+      for (const CellRecord* record : group.base) {
+        for (const Estimate& score : record->scores) {
+          if (score.name == name) base.push_back(score);
+        }
+      }
+      if (!base.empty()) panel.base = mean_over_runs(base);
       panels.push_back(std::move(panel));
     }
   }

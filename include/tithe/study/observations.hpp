@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -53,12 +54,14 @@ inline double score_of(const CellRecord& record, const std::string& metric) {
 
 }  // namespace detail
 
-/// One observation for each pair of counts that was paid for, the mean over its cells, which are seeds. `metric` is the
-/// name of a score; the first of each record, the study's own, where it is empty. Throws DataError for a cell that did not
+/// One observation for each pair of counts that was paid for, the mean over its cells, which are seeds. The base model's is
+/// in every panel of its task, and is one of its own where there is no other. `metric` is the name of a score; the first of each record, the study's own, where it is empty. Throws DataError for a cell that did not
 /// fail and has no such score in [0, 1].
 inline StudyObservations observations_of(std::span<const CellRecord> records, const std::string& metric = {},
                                          MetricKind kind = MetricKind::unknown) {
-  std::map<std::string, std::map<std::pair<Examples, Examples>, std::vector<double>>> scores;
+  using Scores = std::map<std::pair<Examples, Examples>, std::vector<double>>;
+  std::map<std::string, Scores> scores;
+  std::map<std::string, std::set<std::string>> panels_of_task;
   StudyObservations result;
   for (const CellRecord& record : records) {
     if (record.failed()) {
@@ -66,8 +69,16 @@ inline StudyObservations observations_of(std::span<const CellRecord> records, co
       continue;
     }
     ++result.cells;
-    scores[detail::panel_name(record)][{record.demonstrations, record.preferences}].push_back(
-        detail::score_of(record, metric));
+    if (record.is_base()) continue;
+    const std::string name = detail::panel_name(record);
+    panels_of_task[record.task].insert(name);
+    scores[name][{record.demonstrations, record.preferences}].push_back(detail::score_of(record, metric));
+  }
+  for (const CellRecord& record : records) {
+    if (record.failed() || !record.is_base()) continue;
+    const auto panels = panels_of_task.find(record.task);
+    const auto names = panels == panels_of_task.end() ? std::set{detail::panel_name(record)} : panels->second;
+    for (const std::string& name : names) scores[name][{}].push_back(detail::score_of(record, metric));
   }
   for (auto& [name, points] : scores) {
     Panel panel{.name = name, .kind = kind};

@@ -38,6 +38,7 @@ struct ScorePanel {
   std::string metric{};
   std::string unit{};  ///< of the budget: "examples" or "money"
   std::vector<ShareLine> lines{};
+  std::optional<Estimate> base{};  ///< the model's without any label, where it was scored
 };
 
 /// What a probe saw after each stage, for one share of the budget, over its seeds.
@@ -115,7 +116,7 @@ struct Reproduction {
 struct ReportInput {
   std::string title{};
   std::vector<CellRecord> records{};                   ///< in the order of the table
-  std::map<std::string, std::string> constant_axes{};  ///< that all records have alike
+  std::map<std::string, std::string> constant_axes{};  ///< that all records but the base model's have alike
   std::vector<ScorePanel> panels{};
   std::vector<ProbePanel> probes{};
   std::vector<StageTotal> stages{};
