@@ -54,8 +54,8 @@ inline CountAxis axis_of(const std::vector<Examples>& counts) {
   return axis;
 }
 
-inline constexpr double strip = 14;  ///< pixels of the strip for a count of 0
-inline constexpr double gap = 3;     ///< between the strip and the rest
+inline constexpr double zero_strip = 14;  ///< pixels of the strip for a count of 0
+inline constexpr double zero_gap = 3;     ///< between the strip and the rest
 
 }  // namespace detail
 
@@ -78,13 +78,14 @@ inline Markup surface_figure(const Advice& advice) {
   const Frame frame{.width = 440, .height = 430, .left = 54, .right = 10, .top = 8, .bottom = 88};
   const auto x_edges = detail::edges_of(columns.positive);
   const auto y_edges = detail::edges_of(rows.positive);
-  const double x_from = frame.left + (columns.has_zero ? detail::strip + detail::gap : 0);
-  const double y_from = frame.y_end() - (rows.has_zero ? detail::strip + detail::gap : 0);
-  const detail::CountScale x{
-      {x_edges.front(), x_edges.back(), x_from, frame.x_end(), true}, frame.left, frame.left + detail::strip};
+  const double x_from = frame.left + (columns.has_zero ? detail::zero_strip + detail::zero_gap : 0);
+  const double y_from = frame.y_end() - (rows.has_zero ? detail::zero_strip + detail::zero_gap : 0);
+  const detail::CountScale x{{x_edges.front(), x_edges.back(), x_from, frame.x_end(), true},
+                             frame.left,
+                             frame.left + detail::zero_strip};
   const detail::CountScale y{{y_edges.front(), y_edges.back(), y_from, frame.top, true},
                              frame.y_end(),
-                             frame.y_end() - detail::strip};
+                             frame.y_end() - detail::zero_strip};
   const auto [low, high] = std::minmax_element(surface.score.begin(), surface.score.end());
 
   Markup content;
@@ -158,10 +159,10 @@ inline Markup surface_figure(const Advice& advice) {
 
   // Numbers beside the axes, and the ramp below.
   if (columns.has_zero)
-    content += text_at({frame.left + detail::strip / 2, frame.y_end() + 16}, "0", Anchor::middle);
+    content += text_at({frame.left + detail::zero_strip / 2, frame.y_end() + 16}, "0", Anchor::middle);
   if (rows.has_zero)
-    content += text_at({frame.left - 6, frame.y_end() - detail::strip / 2 + 4}, "0", Anchor::end);
-  double taken = columns.has_zero ? frame.left + detail::strip : 0;
+    content += text_at({frame.left - 6, frame.y_end() - detail::zero_strip / 2 + 4}, "0", Anchor::end);
+  double taken = columns.has_zero ? frame.left + detail::zero_strip : 0;
   for (const Tick& tick : log_ticks(x_edges.front(), x_edges.back())) {
     const double at = x.scale(tick.value);
     const double half = text_width(tick.text, 12) / 2;
@@ -169,7 +170,7 @@ inline Markup surface_figure(const Advice& advice) {
     taken = at + half + 4;
     content += text_at({at, frame.y_end() + 16}, tick.text, Anchor::middle);
   }
-  double under = rows.has_zero ? frame.y_end() - detail::strip : frame.y_end() + 8;
+  double under = rows.has_zero ? frame.y_end() - detail::zero_strip : frame.y_end() + 8;
   for (const Tick& tick : log_ticks(y_edges.front(), y_edges.back())) {
     const double at = y.scale(tick.value);
     if (at + 4 > under || at < frame.top + 4) continue;
