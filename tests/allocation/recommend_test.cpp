@@ -425,11 +425,11 @@ CATCH_TEST_CASE("the rules that people use") {
   CATCH_CHECK(rule("half of the labels").plan.preferences == Examples{4'000});
   CATCH_CHECK(rule("half of the money").plan.demonstrations == Examples{3'000});
   CATCH_CHECK(rule("a tenth of the labels").plan.example_share == Approx(.1).margin(1e-3));
-  const char* thumb = "demonstrations alone below 1,000, then a quarter of the money";
-  CATCH_CHECK(rule(thumb).plan.demonstrations == Examples{1'500});
-  CATCH_CHECK(recommend(asked(MetricKind::judged, 2, 1'998)).rules.back().plan.demonstrations ==
-              Examples{999});
-  CATCH_CHECK(recommend(asked(MetricKind::judged, 2, 2'000)).rules.back().plan.demonstrations ==
+  // A quarter of 9,600 labels; of 1,000 labels, which 1,250 buys; with less, demonstrations alone.
+  CATCH_CHECK(rule("the study's rule of thumb").plan.demonstrations == Examples{2'400});
+  CATCH_CHECK(recommend(asked(MetricKind::judged, 2, 1'248)).rules.back().plan.demonstrations ==
+              Examples{624});
+  CATCH_CHECK(recommend(asked(MetricKind::judged, 2, 1'250)).rules.back().plan.demonstrations ==
               Examples{250});
   // Shares of labels and of money are the same at equal prices, and stand there once.
   CATCH_CHECK(recommend(asked(MetricKind::judged, 1, 1'000)).rules.size() == 7);

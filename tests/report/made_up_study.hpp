@@ -144,7 +144,7 @@ inline Advice made_up_advice() {
            {"a quarter of the labels", 0.4},
            {"half of the labels", 0.667},
            {"demonstrations alone", 1},
-           {"demonstrations alone below 1,000, then a quarter of the money", 0.25}}) {
+           {"the study's rule of thumb", 0.25}}) {
     const LinePoint& point = answer.line[static_cast<std::size_t>(share * 20)];
     const double gain = answer.score - point.score;
     answer.rules.push_back({name,
