@@ -7,6 +7,7 @@
 #include "report/made_up_study.hpp"
 #include "test.hpp"
 #include "tithe/study/cell_record_json.hpp"
+#include "workplace.hpp"
 
 using namespace tithe::test;
 
@@ -88,4 +89,25 @@ CATCH_TEST_CASE("tithe report: what cannot be meant is refused, and nothing is w
   refused({(scratch / "bad.jsonl").string()}, 1, "bad.jsonl:1");
   // The accepting twin.
   CATCH_CHECK(run({"report", study, "--out", out}).code == 0);
+}
+
+CATCH_TEST_CASE("tithe train writes TensorBoard's events while it trains", "[tool]") {
+  const Workplace place;
+  const Path events = place.scratch / "events";
+  succeed(place.train("run", {"--tensorboard", events.string()}));
+  CATCH_REQUIRE(std::filesystem::exists(events));
+  const Path file = std::filesystem::directory_iterator { events } -> path();
+  CATCH_CHECK(contains(file.filename().string(), "events.out.tfevents."));
+  const std::string bytes = content_of(file);
+  const auto count = [&](const std::string& part) {
+    std::size_t found = 0;
+    for (std::size_t at = bytes.find(part); at != bytes.npos; at = bytes.find(part, at + 1)) ++found;
+    return found;
+  };
+  CATCH_CHECK(count("brain.Event:2") == 1);
+  // One a step; 4 steps of each stage.
+  CATCH_CHECK(count("sft/grad_norm") == 4);
+  CATCH_CHECK(count("preference/grad_norm") == 4);
+  CATCH_CHECK(count("preference/rewards/margins") == 4);
+  CATCH_CHECK(count("sft/rewards/margins") == 0);
 }
