@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -39,6 +41,28 @@ std::pair<std::string, std::string> parts_of(const std::string& text) {
   return {text.substr(0, equals), equals == text.npos ? std::string{} : text.substr(equals + 1)};
 }
 
+/// Settings of `tithe train` that a study gives each cell, or reads once for all of them.
+void require_variable(const std::string& name, const std::vector<std::string>& train) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> not_here{
+      {{"budget", "give --budgets"},
+       {"sft-fraction", "give --shares"},
+       {"loss", "give --losses"},
+       {"seed", "give --seeds"},
+       {"model", "a study is of one model"},
+       {"adapter", "a study is of one model"},
+       {"eval", "a study has one set of held-out examples"},
+       {"demonstrations", "a study is of one set of labels"},
+       {"preferences", "a study is of one set of labels"},
+       {"out", "cells have no folders of their own"}}};
+  const auto found = std::ranges::find(not_here, name, [](const auto& one) { return one.first; });
+  if (found != not_here.end()) throw UsageError{"--vary " + name + ": " + std::string{found->second}};
+  const auto is_it = [&](const std::string& argument) {
+    return argument == "--" + name || argument.starts_with("--" + name + '=');
+  };
+  if (std::ranges::any_of(train, is_it))
+    throw UsageError{"--vary " + name + ": --" + name + " is given too, for all cells"};
+}
+
 std::vector<std::string> split_by_comma(const std::string& text) {
   std::vector<std::string> values;
   for (std::size_t begin = 0; begin <= text.size();) {
@@ -47,32 +71,6 @@ std::vector<std::string> split_by_comma(const std::string& text) {
     begin = end + 1;
   }
   return values;
-}
-
-/// Settings of an evaluation, given as "data=test.jsonl" and "greedy".
-EvaluateSettings evaluation_of(const StudyCommand& command) {
-  std::vector<std::string> arguments;
-  for (const std::string& given : command.evaluate) {
-    const auto [name, value] = parts_of(given);
-    constexpr std::array<std::string_view, 7> not_here{"model",  "adapter", "out",    "resume",
-                                                       "format", "compare", "threads"};
-    if (std::ranges::find(not_here, name) != not_here.end()) {
-      throw UsageError{"--evaluate " + name + ": the study says that itself"};
-    }
-    arguments.push_back(given.find('=') == given.npos ? "--" + name : "--" + name + '=' + value);
-  }
-  EvaluateSettings settings;
-  try {
-    settings = evaluate_settings_of(std::move(arguments));
-  } catch (const UsageError& error) {
-    throw UsageError{"--evaluate: " + std::string{error.what()}};
-  }
-  if (settings.data.empty()) {
-    throw UsageError{
-        "--evaluate data=FILE is required: JSON lines that each cell is scored on, as tithe evaluate reads "
-        "them"};
-  }
-  return settings;
 }
 
 /// One digest of some files' names and bytes.
@@ -95,14 +93,6 @@ std::string digest_of_folder(const std::filesystem::path& folder) {
   return digest_of_files(std::move(files));
 }
 
-/// The name of the only metric that a study may rank by: one in [0, 1], the larger the better.
-void require_rankable(const EvaluationResult& result) {
-  if (result.name != "log_likelihood" && result.name != "verdict_likelihood") return;
-  throw UsageError{
-      "--evaluate data holds completions, whose log-likelihood lies in no fixed range: give "
-      "questions with answers, pairs, or a judge"};
-}
-
 }  // namespace
 
 tithe::Budget StudyCommand::budget_of(double amount) const {
@@ -113,22 +103,26 @@ tithe::Budget StudyCommand::budget_of(double amount) const {
 }
 
 CheckpointStudy::CheckpointStudy(const StudyCommand& command)
-    : command_{command}, evaluate_{evaluation_of(command)} {
+    : command_{command}, evaluate_{evaluation_of(command.evaluate)} {
   if (command_.task.empty()) command_.task = evaluate_.data.stem().string();
   const std::vector<Setting> all = settings();
-  if (all.empty()) throw UsageError{"--budgets is required: how many labels each cell may spend"};
-  const TrainSettings first = settings_of(cell_of(all.front(), command.seeds.front()));
+  if (all.empty()) throw UsageError{"--budgets is required: what each cell may spend"};
+  const TrainSettings first = possible_settings_of(cell_of(all.front(), command.seeds.front()));
+  for (const std::string& given : command.evaluate) {
+    const auto [name, value] = parts_of(given);
+    if (name != "data") digests_["evaluate " + name] += value + '\n';  // --stop may stand there several times
+  }
   digests_["model"] = digest_of_folder(first.model.folder);
   if (!first.model.adapter.empty()) digests_["adapter"] = digest_of_folder(first.model.adapter);
   digests_["demonstrations"] = digest_of_files(first.demonstrations);
   digests_["preferences"] = digest_of_files(first.preferences);
   if (!first.held_out.empty()) digests_["held_out"] = digest_of_files(first.held_out);
   digests_["evaluation data"] = digest_of_files({evaluate_.data});
-  cells_.push_back(base_cell());
+  cells_.push_back(base_cell(first.model));
   for (const Setting& setting : all) {
     for (const std::uint64_t seed : command_.seeds) {
       tithe::CellPoint cell = cell_of(setting, seed);
-      cell.key = tithe::cell_key(cell, identity_of(settings_of(cell)));
+      cell.key = tithe::cell_key(cell, identity_of(possible_settings_of(cell)));
       cells_.push_back(std::move(cell));
     }
   }
@@ -146,25 +140,28 @@ std::vector<CheckpointStudy::Setting> CheckpointStudy::settings() const {
   cross(command_.budgets, [](Setting& setting, double amount) { setting.amount = amount; });
   for (const std::string& axis : command_.vary) {
     const auto [name, values] = parts_of(axis);
-    if (values.empty())
+    if (name.empty() || values.empty())
       throw UsageError{"--vary " + axis + ": write NAME=VALUE,VALUE, as in sft-lr=1e-4,1e-3"};
-    cross(split_by_comma(values),
-          [&, key = name](Setting& setting, const std::string& value) { setting.axes[key] = value; });
+    require_variable(name, command_.train);
+    std::vector<std::string> list = split_by_comma(values);
+    if (!settings.empty() && settings.front().axes.contains(name))
+      throw UsageError{"--vary " + name + " is given twice"};
+    if (std::set<std::string>{list.begin(), list.end()}.size() < list.size())
+      throw UsageError{"--vary " + axis + " names a value twice"};
+    cross(list, [&, key = name](Setting& setting, const std::string& value) { setting.axes[key] = value; });
   }
   cross(command_.losses, [](Setting& setting, const std::string& loss) { setting.loss = loss; });
   cross(command_.shares, [](Setting& setting, double share) { setting.share = share; });
   return settings;
 }
 
-tithe::CellPoint CheckpointStudy::base_cell() const {
+tithe::CellPoint CheckpointStudy::base_cell(const ModelSettings& model) const {
   tithe::CellPoint cell{.study = command_.name, .task = command_.task, .pipeline = "base"};
   cell.seed = tithe::Seed{command_.seeds.front()};
-  tithe::Identity identity{{"model", digests_.at("model")},
-                           {"evaluation data", digests_.at("evaluation data")}};
-  for (const std::string& given : command_.evaluate) {
-    const auto [name, value] = parts_of(given);
-    if (name != "data") identity["evaluate " + name] = value;
-  }
+  tithe::Identity identity = digests_;
+  for (const char* labels : {"demonstrations", "preferences", "held_out"}) identity.erase(labels);
+  identity["dtype"] = model.dtype;
+  identity["chat_format"] = model.chat_format.value_or("");
   cell.key = tithe::cell_key(cell, identity);
   return cell;
 }
@@ -199,6 +196,16 @@ TrainSettings CheckpointStudy::settings_of(const tithe::CellPoint& cell) const {
   return train_settings_of(std::move(arguments));
 }
 
+TrainSettings CheckpointStudy::possible_settings_of(const tithe::CellPoint& cell) const {
+  try {
+    return settings_of(cell);
+  } catch (const UsageError& error) {
+    std::string_view what = error.what();
+    if (what.starts_with(": ")) what.remove_prefix(2);  // CLI11's mark of an option without a name
+    throw UsageError{"cells with " + setting_text(cell.axes) + ": " + std::string{what}};
+  }
+}
+
 tithe::Identity CheckpointStudy::identity_of(const TrainSettings& settings) const {
   // Where files lie and how a run is got through decides nothing; what is in them does.
   tithe::RecordJson json = settings_json(settings, tithe::Tokens{0});
@@ -208,16 +215,26 @@ tithe::Identity CheckpointStudy::identity_of(const TrainSettings& settings) cons
   }
   tithe::Identity identity = digests_;
   identity["settings"] = json.dump();
-  for (const std::string& given : command_.evaluate) {
-    const auto [name, value] = parts_of(given);
-    if (name != "data") identity["evaluate " + name] = value;
-  }
   return identity;
+}
+
+void CheckpointStudy::check(const std::vector<tithe::CellPoint>& cells) const {
+  require_scorable(evaluate_);
+  // Of every setting one cell for each kind of label: data, model and policies are the same in the others.
+  std::set<std::tuple<std::map<std::string, std::string>, bool, bool>> checked;
+  for (const tithe::CellPoint& cell : cells) {
+    if (cell.key == base().key) continue;
+    if (!checked.emplace(cell.axes, cell.sft_share > 0, cell.sft_share < 1).second) continue;
+    try {
+      (void)prepare(settings_of(cell), [](const std::string&) {});
+    } catch (const tithe::BudgetError&) {  // of this cell alone, whose record will say so
+    }
+  }
 }
 
 tithe::CellRecord CheckpointStudy::run(const tithe::CellPoint& cell, const tithe::CellRun& run) const {
   tithe::CellRecord record = tithe::record_of(cell);
-  if (cell.key == cells_.front().key) {
+  if (cell.key == base().key) {
     TrainSettings settings = settings_of(cells_.at(1));
     settings.lora.rank = 0;  // a fresh adapter changes nothing
     score(settings.model, load(settings), run, record);
@@ -242,25 +259,6 @@ tithe::CellRecord CheckpointStudy::run(const tithe::CellPoint& cell, const tithe
   score(prepared.settings.model, pretrained, run, record);
   for (const tithe::Estimate& figure : report.after) record.scores.push_back(figure);
   return record;
-}
-
-void CheckpointStudy::score(const ModelSettings& model, const tithe::Pretrained& pretrained,
-                            const tithe::CellRun& run, tithe::CellRecord& record) const {
-  EvaluateSettings settings = evaluate_;
-  settings.model = model;
-  EvaluationData data = read_evaluation_data(settings);
-  if (!settings.judge.empty()) {
-    // Verdicts cost money: they are kept as they come, for a study that is interrupted.
-    std::filesystem::create_directories(command_.out / "verdicts");
-    settings.out = command_.out / "verdicts" / record.key;
-    settings.resume = std::filesystem::exists(settings.out.string() + ".answers.jsonl");
-  }
-  const Session session{.stop = run.stop};
-  const EvaluationResult result =
-      data.prompts.empty() ? evaluate_examples(settings, pretrained, data.held_out, session)
-                           : evaluate_answers(settings, pretrained, std::move(data.prompts), session);
-  require_rankable(result);
-  record.scores = result.figures;
 }
 
 }  // namespace program

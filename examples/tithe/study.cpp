@@ -2,12 +2,15 @@
 #include "study.hpp"
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 #include <cstddef>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "output.hpp"
@@ -49,12 +52,13 @@ struct Standing {
   double seconds_left = 0;  ///< on one process
 };
 
-Standing standing_of(const std::vector<tithe::CellPoint>& cells, const tithe::RecordStore& store) {
+/// `records` is a RecordStore, or a RecordSet where nothing may be written.
+Standing standing_of(const std::vector<tithe::CellPoint>& cells, const auto& records) {
   tithe::CellCosts costs{cells};
   Standing standing;
-  for (const tithe::CellRecord& record : store.records()) costs.measured(record);
+  for (const tithe::CellRecord& record : records.records()) costs.measured(record);
   for (const tithe::CellPoint& cell : cells) {
-    const tithe::CellRecord* record = store.find(cell.key);
+    const tithe::CellRecord* record = records.find(cell.key);
     if (record == nullptr) {
       standing.seconds_left += costs.is_measured() ? costs.of(cell) : 0;
       continue;
@@ -74,16 +78,18 @@ std::string tables_of(const std::vector<tithe::CellPoint>& cells, const tithe::R
                       const StudyCommand& command) {
   std::map<std::string, std::map<double, std::map<double, std::vector<double>>>> scores;
   std::string metric;
+  std::string text;
   for (const tithe::CellPoint& cell : cells) {
     const tithe::CellRecord* record = store.find(cell.key);
     if (record == nullptr || record->failed() || record->scores.empty()) continue;
     metric = record->scores.front().name;
-    std::string setting;
-    for (const auto& [name, value] : cell.axes) setting += (setting.empty() ? "" : ", ") + name + ' ' + value;
-    if (cell.pipeline != "base")
-      scores[setting][record->budget][record->sft_share].push_back(record->scores.front().value);
+    if (record->is_base()) {
+      text = metric + " of the base model: " + tithe::estimate_text(record->scores.front()) + "\n\n";
+    } else {
+      scores[setting_text(cell.axes)][record->budget][record->sft_share].push_back(
+          record->scores.front().value);
+    }
   }
-  std::string text;
   for (const auto& [setting, by_budget] : scores) {
     std::vector<tithe::TableColumn> columns{{"budget"}};
     for (const double share : command.shares) columns.push_back({"SFT " + tithe::fixed_text(share, 2)});
@@ -112,41 +118,85 @@ std::string failures_of(const std::vector<tithe::CellPoint>& cells, const tithe:
   for (const tithe::CellPoint& cell : cells) {
     const tithe::CellRecord* record = store.find(cell.key);
     if (record == nullptr || !record->failed()) continue;
-    text += "failed: budget " + tithe::fixed_text(record->budget, 0) + ", SFT " +
-            tithe::fixed_text(record->sft_share, 2) + ", seed " + std::to_string(record->seed.value) + ": " +
-            record->error + '\n';
+    text += "failed: ";
+    text += record->is_base()
+                ? "the base model"
+                : "budget " + tithe::fixed_text(record->budget, 0) + ", SFT " +
+                      tithe::fixed_text(record->sft_share, 2) + ", " + setting_text(record->axes) +
+                      ", seed " + std::to_string(record->seed.value);
+    text += ": " + record->error + '\n';
   }
   return text;
 }
 
-void print_plan(const std::vector<tithe::CellPoint>& cells, const Standing& standing) {
-  std::int64_t labels = 0;
+/// What is there already; writes nothing, not even a folder.
+tithe::RecordSet records_in(const std::filesystem::path& file) {
+  tithe::RecordSet records;
+  if (!std::filesystem::exists(file)) return records;
+  for (tithe::CellRecord& record : tithe::read_records(file).records)
+    records.add(std::move(record), {.file = file.string()});
+  return records;
+}
+
+void print_plan(const std::vector<tithe::CellPoint>& cells, const tithe::RecordSet& records) {
+  const Standing standing = standing_of(cells, records);
+  tithe::Table table{
+      {{"budget"}, {"SFT share"}, {"setting", tithe::Align::left}, {"seeds"}, {"recorded"}, {"failed"}}};
+  struct Row {
+    std::size_t seeds = 0, recorded = 0, failed = 0;
+  };
+  std::map<std::tuple<double, double, std::string>, Row> rows;
   for (const tithe::CellPoint& cell : cells) {
-    if (!cell.budget.is_money()) labels += cell.budget.amount();
+    const double budget = tithe::amount_of(cell.budget);
+    Row& row = rows[{budget, cell.sft_share, budget == 0 ? "the base model" : setting_text(cell.axes)}];
+    const tithe::CellRecord* record = records.find(cell.key);
+    row.seeds += 1;
+    row.recorded += record != nullptr;
+    row.failed += record != nullptr && record->failed();
   }
-  std::cout << cells.size() << " cells, " << standing.done << " of them recorded, " << standing.failed
-            << " failed";
-  if (labels > 0) std::cout << "; their budgets add up to " << labels << " labels";
-  std::cout << '\n';
+  for (const auto& [place, row] : rows) {
+    const auto& [budget, share, setting] = place;
+    table.row({tithe::fixed_text(budget, budget == std::round(budget) ? 0 : 2), tithe::fixed_text(share, 2),
+               setting, std::to_string(row.seeds), std::to_string(row.recorded), std::to_string(row.failed)});
+  }
+  std::cout << table.text() << cells.size() << " cells, " << standing.done << " of them recorded, "
+            << standing.failed << " failed. Nothing was trained or written.\n";
+  require_printed();
+}
+
+std::vector<tithe::CellPoint> missing_of(const std::vector<tithe::CellPoint>& cells,
+                                         const tithe::RecordSet& records, bool retry_failed) {
+  std::vector<tithe::CellPoint> missing;
+  for (const tithe::CellPoint& cell : cells) {
+    const tithe::CellRecord* record = records.find(cell.key);
+    if (record == nullptr || (retry_failed && record->failed())) missing.push_back(cell);
+  }
+  return missing;
 }
 
 }  // namespace
+
+std::string setting_text(const std::map<std::string, std::string>& axes) {
+  std::string text;
+  for (const auto& [name, value] : axes) text += (text.empty() ? "" : ", ") + name + ' ' + value;
+  return text;
+}
 
 int study(const StudyCommand& command, const std::vector<std::string>& arguments, const Session& session) {
   if (command.is_worker) return work(command, session);
   const CheckpointStudy experiment{command};
   const std::vector<tithe::CellPoint> cells = tithe::Shard::parse(command.shard).of(experiment.cells());
-  const tithe::StudyFolder folder{command.out};
-  tithe::RecordStore store{folder.records()};
-  const Standing before = standing_of(cells, store);
+  const tithe::RecordSet there = records_in(command.out / "records.jsonl");
+  const std::vector<tithe::CellPoint> missing = missing_of(cells, there, command.retry_failed);
+  if (!missing.empty()) experiment.check(missing);
   if (command.dry_run) {
-    print_plan(cells, before);
-    require_printed();
+    print_plan(cells, there);
     return success;
   }
+  tithe::RecordStore store{tithe::StudyFolder{command.out}.records()};
   ProgressLine progress;
-  if (before.done > 0) {
-    progress.note(std::to_string(before.done) + " of " + std::to_string(cells.size()) +
+  if (missing.size() < cells.size()) {
+    progress.note(std::to_string(cells.size() - missing.size()) + " of " + std::to_string(cells.size()) +
                   " cells are recorded already.");
   }
   std::vector<std::string> worker = arguments;
@@ -155,20 +205,25 @@ int study(const StudyCommand& command, const std::vector<std::string>& arguments
   const auto look = [&] {
     if (store.refresh().empty()) return;
     const Standing now = standing_of(cells, store);
+    const std::size_t left = cells.size() - now.done;
+    const auto jobs = static_cast<double>(std::min(static_cast<std::size_t>(command.jobs), left));
     progress.update(std::to_string(now.done) + " of " + std::to_string(cells.size()) + " cells" +
-                    (now.failed > 0 ? ", " + std::to_string(now.failed) + " failed" : "") + ", about " +
-                    duration_text(now.seconds_left / static_cast<double>(command.jobs)) + " left");
+                    (now.failed > 0 ? ", " + std::to_string(now.failed) + " failed" : "") +
+                    (left > 0 ? ", about " + duration_text(now.seconds_left / jobs) + " left" : ""));
   };
-  const int code = run_workers(static_cast<std::size_t>(command.jobs), worker, log, session.stop, look);
+  // No more processes than there are cells for them; none where all is done.
+  const std::size_t jobs = std::min(static_cast<std::size_t>(command.jobs), missing.size());
+  const WorkersEnd end = run_workers(jobs, worker, log, session.stop, look);
   store.refresh();
   const Standing after = standing_of(cells, store);
   if (session.stop.stop_requested()) {
     progress.note("Interrupted. The same command goes on with what is missing.");
     return interrupted;
   }
-  if (code != success) {
-    throw tithe::StudyError{{study_who, "workers that end well", "one that did not",
-                             "See " + log.string() + "; the same command goes on with what is missing"}};
+  if (end.code != success) {
+    throw tithe::StudyError{
+        {study_who, "processes that end well", "one that did not: " + end.last_words,
+         "All that they wrote is in " + log.string() + "; the same command goes on with what is missing"}};
   }
   std::cout << tables_of(cells, store, command) << failures_of(cells, store) << after.done << " cells, "
             << after.failed << " failed; " << after.steps << " training steps, of which " << after.shared

@@ -56,6 +56,11 @@ class CheckpointStudy {
 
   /// Every cell, in a fixed order; the first is the model as it comes, which costs nothing and is scored once.
   [[nodiscard]] const std::vector<tithe::CellPoint>& cells() const { return cells_; }
+  /// The model as it comes.
+  [[nodiscard]] const tithe::CellPoint& base() const { return cells_.front(); }
+  /// Reads the model's settings and the data as these cells will, so that what would fail all of them is known before the
+  /// first begins. Throws UsageError, and what `prepare` throws.
+  void check(const std::vector<tithe::CellPoint>& cells) const;
   /// Trains and scores a cell.
   [[nodiscard]] tithe::CellRecord run(const tithe::CellPoint& cell, const tithe::CellRun& run) const;
 
@@ -67,9 +72,11 @@ class CheckpointStudy {
     std::string loss;
   };
   [[nodiscard]] std::vector<Setting> settings() const;
-  [[nodiscard]] tithe::CellPoint base_cell() const;
+  [[nodiscard]] tithe::CellPoint base_cell(const ModelSettings& model) const;
   [[nodiscard]] tithe::CellPoint cell_of(const Setting& setting, std::uint64_t seed) const;
   [[nodiscard]] TrainSettings settings_of(const tithe::CellPoint& cell) const;
+  /// The same, and who is meant where there can be none.
+  [[nodiscard]] TrainSettings possible_settings_of(const tithe::CellPoint& cell) const;
   [[nodiscard]] tithe::Identity identity_of(const TrainSettings& settings) const;
   void score(const ModelSettings& model, const tithe::Pretrained& pretrained, const tithe::CellRun& run,
              tithe::CellRecord& record) const;
@@ -79,6 +86,13 @@ class CheckpointStudy {
   tithe::Identity digests_;  ///< of model and data
   std::vector<tithe::CellPoint> cells_;
 };
+
+/// "loss dpo, sft-lr 1e-4".
+std::string setting_text(const std::map<std::string, std::string>& axes);
+/// Settings of an evaluation, given as "data=test.jsonl" and "greedy". Throws UsageError for what a study says itself.
+EvaluateSettings evaluation_of(const std::vector<std::string>& given);
+/// Throws UsageError for data whose score lies in no fixed range, and what reading it throws.
+void require_scorable(const EvaluateSettings& settings);
 
 /// Runs what is missing of a study, and says how it stands.
 int study(const StudyCommand& command, const std::vector<std::string>& arguments, const Session& session);

@@ -11,8 +11,12 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
+#include <deque>
+#include <fstream>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "session.hpp"
 #include "tithe/core/error.hpp"
@@ -48,12 +52,31 @@ pid_t start(const std::vector<std::string>& arguments, const std::filesystem::pa
                            .fix = "Ask for fewer with --jobs"}};
 }
 
+/// The last lines of what was written to a file behind a place in it.
+std::string last_lines(const std::filesystem::path& path, std::uintmax_t begin) {
+  std::ifstream file{path, std::ios::binary};
+  file.seekg(static_cast<std::streamoff>(begin));
+  std::deque<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty()) continue;
+    lines.push_back(std::move(line));
+    if (lines.size() > 3) lines.pop_front();
+  }
+  std::string text;
+  for (const std::string& line : lines) text += (text.empty() ? "" : "\n  ") + line;
+  return text;
+}
+
 int code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : static_cast<int>(failure); }
 
 /// Processes that end with their owner.
 class Workers {
  public:
-  Workers() = default;
+  explicit Workers(const std::filesystem::path& log) : log_{log} {
+    std::error_code none_yet;
+    const std::uintmax_t size = std::filesystem::file_size(log_, none_yet);
+    if (!none_yet) log_begin_ = size;
+  }
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
   ~Workers() {
@@ -61,9 +84,7 @@ class Workers {
     for (const pid_t process : running_) ::waitpid(process, nullptr, 0);
   }
 
-  void add(const std::vector<std::string>& arguments, const std::filesystem::path& log) {
-    running_.push_back(start(arguments, log));
-  }
+  void add(const std::vector<std::string>& arguments) { running_.push_back(start(arguments, log_)); }
   void stop() const {
     for (const pid_t process : running_) ::kill(process, SIGTERM);
   }
@@ -73,29 +94,36 @@ class Workers {
       int status = 0;
       const pid_t ended = ::waitpid(process, &status, WNOHANG);
       if (ended == 0 || (ended < 0 && errno == EINTR)) return false;
-      code_ = std::max(code_, ended == process ? code_of(status) : static_cast<int>(failure));
+      const int code = ended == process ? code_of(status) : static_cast<int>(failure);
+      if (end_.code == success && code != success) {
+        end_.last_words = WIFSIGNALED(status) ? "ended by signal " + std::to_string(WTERMSIG(status))
+                                              : last_lines(log_, log_begin_);
+      }
+      end_.code = std::max(end_.code, code);
       return true;
     });
   }
   [[nodiscard]] bool all_ended() const { return running_.empty(); }
-  [[nodiscard]] int code() const { return code_; }
+  [[nodiscard]] const WorkersEnd& end() const { return end_; }
 
  private:
+  std::filesystem::path log_;
+  std::uintmax_t log_begin_ = 0;
   std::vector<pid_t> running_;
-  int code_ = success;
+  WorkersEnd end_;
 };
 
 }  // namespace
 
-int run_workers(std::size_t count, const std::vector<std::string>& arguments,
-                const std::filesystem::path& log, const std::stop_token& stop,
-                const std::function<void()>& look) {
-  Workers workers;
-  for (std::size_t i = 0; i < count; ++i) workers.add(arguments, log);
+WorkersEnd run_workers(std::size_t count, const std::vector<std::string>& arguments,
+                       const std::filesystem::path& log, const std::stop_token& stop,
+                       const std::function<void()>& look) {
+  Workers workers{log};
+  for (std::size_t i = 0; i < count; ++i) workers.add(arguments);
   for (bool told = false;;) {
     workers.look();
     look();
-    if (workers.all_ended()) return workers.code();
+    if (workers.all_ended()) return workers.end();
     if (stop.stop_requested() && !told) {
       workers.stop();
       told = true;
