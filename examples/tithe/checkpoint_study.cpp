@@ -248,10 +248,11 @@ tithe::CellRecord CheckpointStudy::run(const tithe::CellPoint& cell, const tithe
   options.stop = run.stop;
   options.shared_stages = run.parts.folder();
   const tithe::RunReport report = fit(prepared.settings.recipe, pretrained, prepared.encoding, prepared.pool,
-                                      prepared.settings.the_budget(), options);
+                                      prepared.preview.ledger.budget(), options);
   if (report.cancelled) return record;
   tithe::take_in(report, record);
   for (tithe::StageSpending& stage : record.stages) {
+    if (stage.planned_operations > 0) continue;  // the budget says it
     for (const StagePreview& preview : prepared.preview.stages) {
       if (tithe::name(preview.stage) == stage.stage) stage.planned_operations = preview.operations.total();
     }

@@ -9,6 +9,7 @@
 
 #include "loading.hpp"
 #include "progress.hpp"
+#include "spending_text.hpp"
 #include "tithe/core/finding.hpp"
 #include "tithe/core/stage.hpp"
 #include "tithe/core/text.hpp"
@@ -172,9 +173,11 @@ std::string bytes_text(double bytes) {
 
 std::string dry_run_text(const TrainSettings& settings, const RunPreview& preview,
                          std::optional<std::int64_t> resident, double throughput) {
+  std::string spending = spending_text(settings.budget, preview);
+  if (!spending.empty()) spending += '\n';
   std::string text = plan_line(preview) + model_text(settings, preview) + '\n' + ledger_text(preview.ledger) +
                      findings_text(preview.ledger) + '\n' + lengths_text(preview) + '\n' +
-                     steps_text(preview) + '\n' + memory_text(preview, resident) + '\n';
+                     steps_text(preview) + '\n' + spending + memory_text(preview, resident) + '\n';
   const double seconds = preview.operations() / throughput;
   return text + "time: about " + duration_text(seconds) + " for matrix products, " +
          tithe::fixed_text(preview.operations() / 1e12, 3) + "e12 operations at " +

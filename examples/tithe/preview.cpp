@@ -15,7 +15,6 @@
 #include "tithe/model/adapter_config.hpp"
 #include "tithe/model/weight_files.hpp"
 #include "tithe/model/weights.hpp"
-#include "tithe/train/stage_compute.hpp"
 
 namespace program {
 namespace {
@@ -62,12 +61,9 @@ StagePreview preview_stage(const TrainSettings& settings, const tithe::TrainedMo
     all += tithe::work_of(rows);
   }
   for (PartLengths& part : preview.lengths) std::ranges::sort(part.tokens);
+  const tithe::LabelCompute compute = label_compute_of(settings, model);
   preview.operations =
-      tithe::operations_of(model, all,
-                           tithe::StageWork{.epochs = options.epochs,
-                                            .asks_reference = compares,
-                                            .caches_reference = costs.caches_reference,
-                                            .needs_mismatched = compares && costs.needs_mismatched});
+      tithe::operations_of(model, all, stage == Stage::sft ? compute.sft : compute.preference);
   preview.memory = tithe::memory_of(model, largest, compares && costs.copies_reference, settings.run.head);
   return preview;
 }
@@ -110,9 +106,18 @@ tithe::TrainedModel trained_model(const TrainSettings& settings) {
   return model;
 }
 
+tithe::LabelCompute label_compute_of(const TrainSettings& settings, const tithe::TrainedModel& model) {
+  const RecipeCosts costs = costs_of(settings.recipe);
+  return {.model = model,
+          .sft = {.epochs = settings.run.sft.epochs},
+          .preference = {.epochs = settings.run.preference.epochs,
+                         .asks_reference = costs.compares,
+                         .caches_reference = costs.caches_reference,
+                         .needs_mismatched = costs.compares && costs.needs_mismatched}};
+}
+
 RunPreview preview_of(const TrainSettings& settings, const tithe::TrainedModel& model,
-                      const tithe::Pool& pool) {
-  const tithe::Budget budget = settings.the_budget();
+                      const tithe::Pool& pool, const tithe::Budget& budget) {
   const tithe::Plan plan = schedule_of(settings.recipe).plan(budget);
   RunPreview preview{.model = model, .ledger = {budget, plan}};
   preview.ledger.require_available(pool);

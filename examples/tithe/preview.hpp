@@ -9,6 +9,7 @@
 #include "tithe/budget/ledger.hpp"
 #include "tithe/data/source.hpp"
 #include "tithe/train/estimate.hpp"
+#include "tithe/train/stage_compute.hpp"
 #include "train.hpp"
 
 /// What a run will take, before it is run.
@@ -47,9 +48,12 @@ struct RunPreview {
 /// not fit is a ModelFileError.
 tithe::TrainedModel trained_model(const TrainSettings& settings);
 
+/// What training takes of the labels of both stages.
+tithe::LabelCompute label_compute_of(const TrainSettings& settings, const tithe::TrainedModel& model);
+
 /// Draws the plan's labels as the run will, and counts. Throws BudgetError for more labels than there are.
 RunPreview preview_of(const TrainSettings& settings, const tithe::TrainedModel& model,
-                      const tithe::Pool& pool);
+                      const tithe::Pool& pool, const tithe::Budget& budget);
 
 /// Floating-point operations a second in a matrix product of the model's shape and dtype, as measured now.
 double measured_throughput(const tithe::TrainedModel& model);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "budget_flags.hpp"
 #include "commands.hpp"
 #include "given_settings.hpp"
 #include "output.hpp"
@@ -159,6 +160,7 @@ Command add_study(CLI::App& app) {
       ->type_name("FILE");
   add_axes(*command, given->study);
   add_running(*command, given->study);
+  add_device_flags(*command, given->train.budget);
   add_recipe_and_model_flags(*command, given->train);
   return {command, [command, given](const Session& session) {
             GivenSettings all{*command};

@@ -19,6 +19,7 @@
 #include "progress.hpp"
 #include "run_folder.hpp"
 #include "run_text.hpp"
+#include "spending_text.hpp"
 #include "tithe/data/source.hpp"
 #include "tithe/model/adapter_file.hpp"
 #include "tithe/model/pretrained.hpp"
@@ -87,7 +88,7 @@ int train_for_real(const PreparedRun& run, const Session& session, RunFolder& fo
   };
 
   const tithe::RunReport report =
-      fit(settings.recipe, pretrained, run.encoding, run.pool, settings.the_budget(), options);
+      fit(settings.recipe, pretrained, run.encoding, run.pool, run.preview.ledger.budget(), options);
   if (report.cancelled) {
     progress.note("Interrupted. The same command with --resume goes on from " +
                   place_text(folder.saved(), plan) + '.');
@@ -105,7 +106,8 @@ int train_for_real(const PreparedRun& run, const Session& session, RunFolder& fo
   folder.finish(record);
 
   progress.note("Wrote " + folder.record().string() + ", metrics.jsonl and " + written + '.');
-  std::cout << summary(report, steps) << memory_note(after_load, at_end, beside_weights);
+  std::cout << summary(report, steps) << spending_text(settings.budget, run.preview, &report.ledger)
+            << memory_note(after_load, at_end, beside_weights);
   require_printed();
   return success;
 }

@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "budget_flags.hpp"
 #include "given_settings.hpp"
 #include "model_flags.hpp"
 #include "prompt_template.hpp"
 #include "recipe_settings.hpp"
 #include "session.hpp"
-#include "tithe/budget/budget.hpp"
 #include "tithe/model/lora.hpp"
 #include "tithe/train/run.hpp"
 
@@ -31,10 +31,7 @@ struct TrainSettings {
   std::vector<std::filesystem::path> held_out;
   PromptTemplate prompt;
 
-  std::optional<std::int64_t> budget;  ///< labels
-  std::optional<double> budget_money;
-  std::optional<double> price_demonstration;
-  std::optional<double> price_preference;
+  BudgetSettings budget;
 
   /// The policies.
   RecipeSettings recipe;
@@ -54,9 +51,6 @@ struct TrainSettings {
   bool preset_max_length = false;
 
   [[nodiscard]] bool adapted() const { return lora.rank > 0 || !model.adapter.empty(); }
-
-  /// Throws UsageError for settings that are missing or contradict each other.
-  [[nodiscard]] tithe::Budget the_budget() const;
 };
 
 /// Trains, or with `dry_run` says what training would take.

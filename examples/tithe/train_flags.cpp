@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "budget_flags.hpp"
 #include "commands.hpp"
 #include "given_settings.hpp"
 #include "model_flags.hpp"
@@ -22,7 +23,8 @@ namespace {
 
 constexpr const char* footer =
     R"(A budget buys labels. --sft-fraction of it buys demonstrations for supervised fine-tuning, the rest preferences;
-the model is then tuned on these by a loss, --loss, most of which compare it with a --reference.
+the model is then tuned on these by a loss, --loss, most of which compare it with a --reference. Training costs too: with
+--peak-tflops and --price-per-hour the money pays for both, and --max-hours is a limit beside it.
 
 Data are JSON lines: {"prompt", "completion"} or {"messages": [{"role", "content"}, …]} in --demonstrations; {"prompt", "chosen", "rejected"} or
 {"prompt", "completion", "label": true or false} in --preferences; kto, bco and apo_zero_unpaired take both, the
@@ -53,20 +55,6 @@ A settings' file holds the same names without the dashes in front, and flags go 
   preferences = ["pairs1.jsonl", "pairs2.jsonl"]
   budget = 500
   lr-decay = "cosine")";
-
-void add_budget_flags(CLI::App& command, TrainSettings& settings) {
-  const auto group = [](CLI::Option* option) { option->group("Budget"); };
-  group(command.add_option("--budget", settings.budget, "Labels to spend")->check(at_least(0)));
-  group(command.add_option("--budget-money", settings.budget_money, "Money to spend, in place of --budget")
-            ->check(at_least(0)));
-  group(command
-            .add_option("--price-demonstration", settings.price_demonstration,
-                        "Of one label, with --budget-money")
-            ->check(above(0)));
-  group(command
-            .add_option("--price-preference", settings.price_preference, "Of one label, with --budget-money")
-            ->check(above(0)));
-}
 
 void add_model_group(CLI::App& command, TrainSettings& settings) {
   const std::string group = "Model and adapter";
@@ -215,7 +203,8 @@ void require_complete(const TrainSettings& settings) {
                        error.complaint().found};
     }
   }
-  (void)settings.the_budget();
+  (void)settings.budget.of_labels();
+  (void)settings.budget.device();
   check(settings.recipe);
 }
 
@@ -223,7 +212,8 @@ void require_complete(const TrainSettings& settings) {
 void add_settings(CLI::App& command, TrainSettings& settings) {
   command.add_option("--out", settings.out, "Folder for what the run writes")->type_name("DIR");
   add_recipe_and_model_flags(command, settings);
-  add_budget_flags(command, settings);
+  add_budget_flags(command, settings.budget);
+  add_device_flags(command, settings.budget);
   add_run_flags(command, settings);
 }
 
@@ -263,21 +253,6 @@ TrainSettings train_settings_of(std::vector<std::string> arguments) {
   settle(given, settings);
   require_complete(settings);
   return settings;
-}
-
-tithe::Budget TrainSettings::the_budget() const {
-  if (budget.has_value() == budget_money.has_value()) {
-    throw UsageError{budget ? "--budget and --budget-money exclude each other"
-                            : "--budget is required: how many labels may be spent (or --budget-money)"};
-  }
-  if (price_demonstration.has_value() != budget_money.has_value() ||
-      price_preference.has_value() != budget_money.has_value()) {
-    throw UsageError{"--budget-money, --price-demonstration and --price-preference go together"};
-  }
-  if (budget) return tithe::Budget::examples(*budget);
-  return tithe::Budget::money(tithe::Money::of(*budget_money),
-                              {.demonstration = tithe::Money::of(*price_demonstration),
-                               .preference = tithe::Money::of(*price_preference)});
 }
 
 Command add_train(CLI::App& app) {

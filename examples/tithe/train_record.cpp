@@ -19,6 +19,9 @@ namespace program {
 
 tithe::RecordJson settings_json(const TrainSettings& settings, tithe::Tokens positions) {
   const auto text_of = [](const std::filesystem::path& path) { return tithe::repair_utf8(path.string()); };
+  const auto number_or_null = [](const std::optional<double>& number) {
+    return number ? tithe::RecordJson(*number) : tithe::RecordJson(nullptr);
+  };
   const auto paths = [&](const std::vector<std::filesystem::path>& list) {
     std::vector<std::string> names;
     for (const auto& path : list) names.push_back(text_of(path));
@@ -52,6 +55,12 @@ tithe::RecordJson settings_json(const TrainSettings& settings, tithe::Tokens pos
         {"accept_other_machine", run.checkpoint.accept_other_machine}}},
       {"threads", at::get_num_threads()},
       {"cache_folder", text_of(run.reference_cache)}};
+  if (const auto device = settings.budget.device()) {
+    json["device"] = {{"peak_tflops", *settings.budget.peak_tflops},
+                      {"utilisation", device->utilisation.value()},
+                      {"price_per_hour", number_or_null(settings.budget.price_per_hour)},
+                      {"max_hours", number_or_null(settings.budget.max_hours)}};
+  }
   if (settings.lora.rank > 0) {
     json["lora"] = {{"rank", settings.lora.rank},
                     {"alpha", settings.lora.alpha},
@@ -86,9 +95,11 @@ void require_same_run(const TrainSettings& settings, const std::filesystem::path
     // These do not say what is trained, only how it is got through.
     for (const char* key : {"checkpoint", "threads", "cache_folder", "save_merged"}) side->erase(key);
   }
-  now["budget"] = tithe::to_json(settings.the_budget());
+  now["budget"] = tithe::to_json(settings.budget.of_labels());
   now["seed"] = settings.run.seed.value;
   for (const char* key : {"budget", "seed"}) then[key] = record.value(key, tithe::Json{});
+  // What training takes of it follows from the device, which the settings hold, and from the labels.
+  if (then["budget"].is_object()) then["budget"].erase("compute");
   if (now == then) return;
   const tithe::Json::json_pointer place{tithe::Json::diff(then, now).front().value("path", "")};
   const auto value = [&](const tithe::Json& json) {
