@@ -3,168 +3,189 @@
 // The whole of tithe at a size that two cores train in a minute: annotation budgets are split in several ways between
 // demonstrations and preferences, and the held-out problems say which split was worth most.
 
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <csignal>
 #include <cstdint>
 #include <exception>
-#include <fstream>
+#include <filesystem>
 #include <iostream>
-#include <span>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "./tithe/progress.hpp"
+#include "./tithe/workers.hpp"
+#include "miniature/experiment.hpp"
+#include "miniature/findings.hpp"
+#include "miniature/results.hpp"
 #include "miniature/study.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/report/table.hpp"
-#include "tithe/study/record.hpp"
+#include "tithe/study/cell_costs.hpp"
+#include "tithe/study/record_store.hpp"
+#include "tithe/study/runner.hpp"
+#include "tithe/study/study_folder.hpp"
 
 namespace {
 
-using miniature::CellResult;
-using tithe::Estimate;
+using miniature::Experiment;
 using tithe::fixed_text;
 
-/// A share as people write it: "0.25".
-std::string share_text(double share) {
-  std::string text = fixed_text(share, 3);
-  text.erase(text.find_last_not_of('0') + 1);
-  if (text.back() == '.') text.pop_back();
-  return text;
+/// What the command line says.
+struct Command {
+  miniature::StudySettings settings{};
+  miniature::ExperimentOptions experiment{};
+  std::filesystem::path out = "study";
+  std::size_t jobs = std::max(1U, std::thread::hardware_concurrency());
+  bool is_worker = false;
+  bool is_full = false;
+};
+
+/// One of the processes that share the cells. Each works on one core, so that cells run side by side and give the same bits
+/// alone; and without denormal numbers, which slow Adam's averages of tokens that are never seen.
+int work(const Command& command) {
+  program::end_with_starter();
+  at::set_num_threads(1);
+  at::globalContext().setFlushDenormal(true);
+  run_study(study_of(command.settings), command.out, Experiment{command.experiment});
+  return 0;
 }
 
-/// One line of the file: what a plot needs, and the record.
-tithe::RecordJson line_of(const CellResult& result) {
-  tithe::RecordJson record = tithe::to_json(result.report);
-  record["epsilon"] = result.cell.slip;
-  record["accuracy_sampled"] = tithe::to_json(result.sampled.score);
-  record["accuracy_greedy"] = tithe::to_json(result.greedy.score);
-  record["worked_sampled"] = tithe::to_json(result.sampled.in_format);
-  record["worked_greedy"] = tithe::to_json(result.greedy.in_format);
-  record["sampling"] = {{"pairs", result.drawn.labels.value()},
-                        {"prompts", result.drawn.prompts},
-                        {"prompts_skipped", result.drawn.skipped},
-                        {"completions", result.drawn.completions},
-                        {"completions_right", result.drawn.right}};
-  record["label_seconds"] = result.label_seconds;
-  record["score_seconds"] = result.score_seconds;
-  return {{"budget", result.cell.budget},
-          {"sft_fraction", result.cell.sft_fraction},
-          {"loss", result.cell.loss},
-          {"seed", result.cell.seed.value},
-          {"accuracy_sampled", result.sampled.score.value},
-          {"accuracy_greedy", result.greedy.score.value},
-          {"train_seconds", result.report.train_seconds},
-          {"record", std::move(record)}};
-}
-
-/// The mean of some seeds' accuracies; its interval is that of the problems, not of base models yet to be trained.
-Estimate mean_of(const std::vector<Estimate>& seeds) {
-  Estimate mean{.name = "mean"};
-  const auto n = static_cast<double>(seeds.size());
-  double variance = 0;
-  for (const Estimate& one : seeds) {
-    mean.value += one.value / n;
-    variance += std::pow((one.high - one.low) / 2 / n, 2);
-  }
-  mean.low = mean.value - std::sqrt(variance);
-  mean.high = mean.value + std::sqrt(variance);
-  return mean;
-}
-
-/// Accuracy by budget and share, and the best share of each budget with those that are not told apart from it.
-std::string table_of(const miniature::StudyOptions& options, std::span<const CellResult> results,
-                     miniature::Scores CellResult::* kind) {
-  std::vector<tithe::TableColumn> columns{{"budget"}};
-  for (const double share : options.sft_fractions) columns.push_back({"SFT " + share_text(share)});
-  columns.push_back({"winner", tithe::Align::left});
-  tithe::Table table{columns};
-  for (const std::int64_t budget : options.budgets) {
-    std::vector<Estimate> means;
-    for (const double share : options.sft_fractions) {
-      std::vector<Estimate> seeds;
-      for (const CellResult& result : results) {
-        if (result.cell.budget == budget && result.cell.sft_fraction == share)
-          seeds.push_back((result.*kind).score);
-      }
-      means.push_back(mean_of(seeds));
-    }
-    const auto best = std::ranges::max_element(means, {}, &Estimate::value);
-    std::vector<std::string> cells{std::to_string(budget)};
-    std::string winner =
-        "SFT " + share_text(options.sft_fractions[static_cast<std::size_t>(best - means.begin())]);
-    std::string near;
-    for (auto mean = means.begin(); mean != means.end(); ++mean) {
-      cells.push_back(fixed_text(mean->value, 2));
-      const bool told_apart =
-          best->value - mean->value > std::hypot(best->value - best->low, mean->high - mean->value);
-      if (mean == best || told_apart) continue;
-      near += (near.empty() ? "" : ", ") +
-              share_text(options.sft_fractions[static_cast<std::size_t>(mean - means.begin())]);
-    }
-    cells.push_back(near.empty() ? winner : winner + "  (as good: " + near + ")");
-    table.row(cells);
-  }
-  return table.text();
-}
-
-std::string base_line(const miniature::Base& base) {
-  return "base model of seed " + std::to_string(base.seed.value) + ": right " +
-         fixed_text(base.sampled.score.value, 2) + " sampled, " + fixed_text(base.greedy.score.value, 2) +
-         " greedy; works " + fixed_text(100 * base.sampled.in_format.value, 1) +
-         "% of its answers out; told to, right " + fixed_text(base.told.value, 2) + " (" +
-         program::duration_text(base.seconds) + ")";
-}
-
-int run(const miniature::StudyOptions& options, const std::string& path) {
-  std::ofstream file{path};
-  const auto require_written = [&] {
-    if (!file)
-      throw tithe::FileError{{.who = "miniature_study",
-                              .required = "a file to write records to",
-                              .found = "none",
-                              .fix = "Choose another --out"},
-                             {.file = path}};
+std::string base_line(const tithe::CellRecord& base) {
+  const auto figure = [&](const std::string& name) {
+    const auto found = std::ranges::find(base.scores, name, &tithe::Estimate::name);
+    return found == base.scores.end() ? std::string{"?"} : fixed_text(found->value, 2);
   };
-  require_written();
-  using Clock = std::chrono::steady_clock;
-  const Clock::time_point begun = Clock::now();
-  const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - begun).count(); };
-  program::ProgressLine progress;
-  const std::size_t cells = options.budgets.size() * options.sft_fractions.size() * options.seeds.size();
-  std::size_t finished = 0;
+  return "base model of seed " + std::to_string(base.seed.value) + ": score " + figure("score_sampled") +
+         " sampled, " + figure("score_greedy") + " greedy; begins " + figure("in_format_sampled") +
+         " of its answers as demonstrations do; if they are begun for it, score " + figure("begun_greedy");
+}
 
-  miniature::Study study{
-      options,
-      {.on_base = [&](const miniature::Base& base) { progress.note(base_line(base)); },
-       .on_cell =
-           [&](const CellResult& result) {
-             ++finished;
-             file << line_of(result).dump() << std::endl;
-             require_written();
-           },
-       .on_progress =
-           [&](double share, const std::string& what) {
-             progress.update(fixed_text(100 * share, 0) + "%, " + std::to_string(finished) + " of " +
-                             std::to_string(cells) + " cells, about " +
-                             program::duration_text(std::round(elapsed() / share * (1 - share))) +
-                             " left: " + what);
-           }}};
-  const std::vector<CellResult> results = study.run();
+/// Shows people where a study stands, from its records.
+class Watch {
+ public:
+  Watch(const Command& command, const Experiment& experiment, const std::vector<tithe::CellPoint>& cells)
+      : command_{command},
+        experiment_{experiment},
+        cells_{cells},
+        store_{tithe::StudyFolder{command.out}.records()} {
+    known_ = done();
+    if (known_ > 0)
+      progress_.note(std::to_string(known_) + " of " + std::to_string(cells_.size()) +
+                     " cells are recorded already");
+  }
 
-  const std::string seeds =
-      options.seeds.size() == 1 ? "one seed" : "mean of " + std::to_string(options.seeds.size()) + " seeds";
-  const std::string of = " (" + options.loss + ", " + seeds + ")\n";
-  std::cout << "Held-out accuracy, sampled at temperature 1" << of
-            << table_of(options, results, &CellResult::sampled) << "\nHeld-out accuracy, greedy" << of
-            << table_of(options, results, &CellResult::greedy)
-            << "\n\"SFT 0.1\": a tenth of the budget buys demonstrations, the rest preferences. \"As good\": "
-               "within the 95% interval of\n"
-            << options.held_out << " problems a seed. " << cells << " cells in "
-            << program::duration_text(elapsed()) << "; records: " << path << '\n';
+  void look() {
+    const tithe::ArtifactStore parts = tithe::StudyFolder{command_.out}.parts();
+    for (const tithe::Seed seed : command_.settings.seeds) {
+      if (bases_.contains(seed) || !parts.has(experiment_.base_key(seed))) continue;
+      bases_.insert(seed);
+      progress_.note(base_line(experiment_.base_record(seed, parts)));
+    }
+    store_.refresh();
+    const std::size_t now = done();
+    double left = 0;
+    for (const tithe::CellPoint& cell : cells_)
+      left += store_.find(cell.key) == nullptr ? experiment_.cost(cell) : 0;
+    double all = 0;
+    for (const tithe::CellPoint& cell : cells_) all += experiment_.cost(cell);
+    const std::string text = std::to_string(now) + " of " + std::to_string(cells_.size()) + " cells";
+    const double share = 1 - left / all;
+    progress_.update(now == known_
+                         ? text
+                         : text + ", about " +
+                               program::duration_text(std::round(seconds() / share * (1 - share))) + " left");
+  }
+
+  [[nodiscard]] double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
+  }
+  /// Of the study's cells, in their order.
+  [[nodiscard]] std::vector<tithe::CellRecord> records() {
+    store_.refresh();
+    std::vector<tithe::CellRecord> records;
+    for (const tithe::CellPoint& cell : cells_) {
+      if (const tithe::CellRecord* record = store_.find(cell.key)) records.push_back(*record);
+    }
+    return records;
+  }
+
+ private:
+  [[nodiscard]] std::size_t done() const {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(cells_, [&](const auto& cell) { return store_.find(cell.key) != nullptr; }));
+  }
+
+  const Command& command_;
+  const Experiment& experiment_;
+  const std::vector<tithe::CellPoint>& cells_;
+  tithe::RecordStore store_;
+  program::ProgressLine progress_;
+  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+  std::set<tithe::Seed> bases_{};
+  std::size_t known_ = 0;
+};
+
+void print_results(const Command& command, const std::vector<tithe::CellRecord>& records) {
+  const std::size_t count = command.settings.seeds.size();
+  const std::string seeds = count == 1 ? "one seed" : "mean of " + std::to_string(count) + " seeds";
+  const bool one_panel = miniature::panels_of(records, "score_sampled").size() == 1;
+  for (const auto& [figure, how] :
+       {std::pair{"score_sampled", "sampled at temperature 1"}, {"score_greedy", "greedy"}}) {
+    for (const miniature::Panel& panel : miniature::panels_of(records, figure)) {
+      const std::string title =
+          command.experiment.task == "style" ? "Held-out features" : "Held-out accuracy";
+      std::cout << title << ", " << how << " (" << (one_panel ? panel.loss : panel.name()) << ", " << seeds
+                << ")\n"
+                << table_of(panel) << '\n';
+    }
+  }
+  std::cout << "\"SFT 0.1\": a tenth of the budget buys demonstrations, the rest preferences. \"As good\": "
+               "within the 95% "
+               "interval of\n"
+            << command.experiment.held_out << " problems a seed.\n";
+  if (count > 1) {
+    std::cout << "\nFindings, sampled at temperature 1, with 95% intervals over seeds\n";
+    for (const miniature::Panel& panel : miniature::panels_of(records, "score_sampled"))
+      std::cout << findings_of(panel);
+  }
+  for (const tithe::CellRecord& record : records) {
+    if (record.failed())
+      std::cout << "failed: " << record.pipeline << ", budget " << record.budget << ", seed "
+                << record.seed.value << ": " << record.error << '\n';
+  }
+  std::cout << '\n'
+            << miniature::sharing_of(records, static_cast<std::int64_t>(count),
+                                     command.experiment.base_steps.value());
+}
+
+int run(const Command& command, const std::vector<std::string>& arguments) {
+  if (command.is_worker) return work(command);
+  const Experiment experiment{command.experiment};
+  const std::vector<tithe::CellPoint> cells = study_of(command.settings).cells(experiment);
+  Watch watch{command, experiment, cells};
+  std::vector<std::string> worker = arguments;
+  worker.emplace_back("--worker");
+  const std::filesystem::path log = command.out / "workers.log";
+  const program::WorkersEnd end = program::run_workers(command.jobs, worker, log, {}, [&] { watch.look(); });
+  const std::vector<tithe::CellRecord> records = watch.records();
+  if (end.code != 0 || records.size() < cells.size()) {
+    throw tithe::StudyError{
+        {.who = "miniature_study",
+         .required = "a record of each of " + std::to_string(cells.size()) + " cells",
+         .found = std::to_string(records.size()) + (end.last_words.empty() ? "" : "; " + end.last_words),
+         .fix = "See " + log.string() + "; the same command goes on with what is missing"}};
+  }
+  print_results(command, records);
+  std::cout << cells.size() << " cells in " << program::duration_text(watch.seconds())
+            << "; records: " << (command.out / "records.jsonl").string() << '\n';
   return 0;
 }
 
@@ -177,63 +198,96 @@ int main(int argc, char** argv) {
       "which was worth most. Every cell is trained with the same settings. Results go to standard output, "
       "progress to\n"
       "standard error."};
-  miniature::StudyOptions options;
-  std::string path = "study.jsonl";
-  std::uint64_t seeds = options.seeds.size();
+  Command command;
+  miniature::StudySettings& settings = command.settings;
+  std::uint64_t seeds = settings.seeds.size();
   std::uint64_t first_seed = 1;
   bool is_short = false;
-  options.jobs = std::max(1U, std::thread::hardware_concurrency());
-  auto* budgets = app.add_option("--budgets", options.budgets, "Budgets, in labels")
+  const auto names = [](const auto& list) {
+    return CLI::IsMember(std::vector<std::string>(list.begin(), list.end()));
+  };
+  app.add_option("--task", command.experiment.task, "What is learnt")
+      ->check(names(miniature::task_names))
+      ->capture_default_str();
+  auto* budgets = app.add_option("--budgets", settings.budgets, "Budgets, in labels")
                       ->delimiter(',')
                       ->check(CLI::PositiveNumber)
                       ->capture_default_str();
   auto* shares =
-      app.add_option("--shares", options.sft_fractions, "Shares of a budget that buy demonstrations")
+      app.add_option("--shares", settings.shares,
+                     "Shares of a budget that buy demonstrations, of 0, 0.1, 0.25, 0.5, 0.75 and 1")
           ->delimiter(',')
-          ->check(CLI::Range(0.0, 1.0))
           ->capture_default_str();
-  app.add_option("--loss", options.loss, "Loss of the preference stage")
-      ->check(CLI::IsMember({"dpo", "kto"}))
-      ->capture_default_str();
+  auto* losses = app.add_option("--loss", settings.losses, "Losses of the preference stage")
+                     ->delimiter(',')
+                     ->check(CLI::IsMember({"dpo", "kto"}))
+                     ->capture_default_str();
   auto* count = app.add_option("--seeds", seeds, "How many seeds; each has a base model of its own")
                     ->check(CLI::PositiveNumber)
                     ->capture_default_str();
-  app.add_option("--first-seed", first_seed, "The first of them")->capture_default_str();
-  std::string task = "arithmetic";
-  std::string pairing = "both";
-  app.add_option("--task", task, "What is learnt")
-      ->check(CLI::IsMember({"arithmetic", "style"}))
-      ->capture_default_str();
-  app.add_option("--pairs", pairing, "How preference pairs are made")
-      ->check(CLI::IsMember({"both", "pool", "onpol"}))
-      ->capture_default_str();
-  app.add_option("--epsilon", options.slip, "How often a step of a demonstration is wrong")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  auto* held_out = app.add_option("--held-out", options.held_out, "Problems to score on")
+  auto* first = app.add_option("--first-seed", first_seed, "The first of them")->capture_default_str();
+  auto* slips =
+      app.add_option("--slip", settings.slips,
+                     "How often a part of a demonstration is wrong; the task's own if none is given")
+          ->delimiter(',')
+          ->check(CLI::Range(0.0, 1.0));
+  auto* pairs = app.add_option("--pairs", settings.pairs, "How preference pairs are made")
+                    ->delimiter(',')
+                    ->check(names(miniature::pairing_names))
+                    ->capture_default_str();
+  auto* held_out = app.add_option("--held-out", command.experiment.held_out, "Problems to score on")
                        ->check(CLI::PositiveNumber)
                        ->capture_default_str();
-  app.add_option("--jobs", options.jobs, "Cells at a time, a core each; it changes no figure")
+  auto* held_out_seed = app.add_option("--held-out-seed", command.experiment.held_out_seed.value,
+                                       "Which of them; the settings were chosen on those of 0")
+                            ->capture_default_str();
+  std::int64_t base_steps = command.experiment.base_steps.value();
+  app.add_option("--base-steps", base_steps, "Steps of the base models")->group("");
+  auto* probes = app.add_flag("--probes", command.experiment.probes, "Looks into the models, stage by stage");
+  app.add_flag("!--no-sharing", command.experiment.shares,
+               "Trains every stage of every cell anew; it changes no figure");
+  app.add_option("--jobs", command.jobs, "Processes, a core each; it changes no figure")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--out", path, "Where the records go, a JSON line a cell")->capture_default_str();
+  app.add_option("--out", command.out, "A folder for the records; a study that is there goes on")
+      ->capture_default_str();
+  auto* full = app.add_flag(
+      "--full", command.is_full,
+      "The whole study, with its controls: both losses, perfect demonstrations, pairs from a pool, "
+      "five seeds and problems\nthat no setting was chosen on, probes");
   app.add_flag(
-      "--short", is_short,
-      "A small study, to see that everything works: budgets 30 and 100, shares 0, 0.5 and 1, one seed");
+         "--short", is_short,
+         "A small study, to see that everything works: budgets 30 and 100, shares 0, 0.5 and 1, one seed")
+      ->excludes(full);
+  app.add_flag("--worker", command.is_worker)->group("");
   CLI11_PARSE(app, argc, argv);
 
+  const auto set = [](const CLI::Option* option, auto& setting, auto value) {
+    if (option->empty()) setting = std::move(value);
+  };
+  const double usual = miniature::task_named(command.experiment.task).usual_slip();
   if (is_short) {
-    if (budgets->empty()) options.budgets = {30, 100};
-    if (shares->empty()) options.sft_fractions = {0, 0.5, 1};
-    if (count->empty()) seeds = 1;
-    if (held_out->empty()) options.held_out = 250;
+    set(budgets, settings.budgets, std::vector<std::int64_t>{30, 100});
+    set(shares, settings.shares, std::vector<double>{0, 0.5, 1});
+    set(count, seeds, 1U);
+    set(held_out, command.experiment.held_out, 250U);
   }
-  options.task = &miniature::task_named(task);
-  options.pairing = miniature::pairing_named(pairing);
-  options.seeds.clear();
-  for (std::uint64_t i = 0; i < seeds; ++i) options.seeds.push_back({first_seed + i});
+  if (command.is_full) {
+    set(shares, settings.shares, std::vector<double>{0, 0.1, 0.25, 0.5, 0.75, 1});
+    set(losses, settings.losses, std::vector<std::string>{"dpo", "kto"});
+    set(count, seeds, 5U);
+    set(slips, settings.slips, std::vector<double>{usual, 0});
+    set(pairs, settings.pairs, std::vector<std::string>{"both", "pool"});
+    set(held_out_seed, command.experiment.held_out_seed, tithe::Seed{1});
+    set(first, first_seed, 11U);
+    set(probes, command.experiment.probes, true);
+  }
+  if (settings.slips.empty()) settings.slips = {usual};
+  command.experiment.base_steps = tithe::Steps{base_steps};
+  settings.seeds.clear();
+  for (std::uint64_t i = 0; i < seeds; ++i) settings.seeds.push_back({first_seed + i});
   try {
-    return run(options, path);
+    return run(command, {argv, argv + argc});
   } catch (const std::exception& error) {
     std::cerr << "miniature_study: " << error.what() << '\n';
     return 1;

@@ -6,12 +6,21 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "../../examples/miniature/arithmetic_task.hpp"
+#include "../../examples/miniature/base_model.hpp"
+#include "../../examples/miniature/cell.hpp"
+#include "../../examples/miniature/findings.hpp"
+#include "../../examples/miniature/labels.hpp"
+#include "../../examples/miniature/results.hpp"
 #include "../../examples/miniature/study.hpp"
+#include "../../examples/miniature/style.hpp"
+#include "../../examples/miniature/tasks.hpp"
 #include "test.hpp"
 
 using namespace miniature;
@@ -270,11 +279,13 @@ CATCH_TEST_CASE("a corrupted demonstration of arithmetic slips once, and is wron
 
 CATCH_TEST_CASE("a cell spends its budget exactly, and gives the same bits beside another as alone") {
   at::set_num_threads(1);
-  const std::vector<TokenIds> held_out = distinct_prompts(arithmetic(), 20, true, Seed{});
-  const std::array cells{Cell{.budget = 21, .sft_fraction = 0.5, .seed = {1}},
-                         Cell{.budget = 21, .sft_fraction = 0.25, .loss = "kto", .seed = {2}}};
-  std::vector<CellResult> alone;
-  for (const Cell& cell : cells) alone.push_back(run_cell(young_base(), cell, held_out));
+  const Cell half{.task = &arithmetic(), .budget = 21, .sft_fraction = 0.5, .seed = {1}};
+  const Cell quarter{.task = &arithmetic(), .budget = 21, .sft_fraction = 0.25, .seed = {2}};
+  const auto run = [&](int which) {
+    return which == 0 ? run_cell(young_base(), half, tithe::Dpo<0.1>{})
+                      : run_cell(young_base(), quarter, tithe::Kto<0.1>{});
+  };
+  const std::array alone{run(0), run(1)};
   for (const CellResult& result : alone) {
     const tithe::Ledger& ledger = result.report.ledger;
     CATCH_CHECK(ledger.spent() == 21);
@@ -283,51 +294,100 @@ CATCH_TEST_CASE("a cell spends its budget exactly, and gives the same bits besid
       CATCH_CHECK(ledger.paid(stage) == ledger.planned(stage));
     CATCH_CHECK(result.drawn.labels == ledger.paid(Stage::preference));
     CATCH_CHECK(ledger.paid(Stage::sft) > tithe::Examples{});
-    CATCH_CHECK(result.sampled.score.samples == 20);
+    // Ten pairs are one step an epoch, and so are sixteen in two verdicts each.
+    CATCH_CHECK(result.report.slices.back().training.steps == 2);
     CATCH_CHECK_FALSE(same_bits(result.model, young_base()));
   }
   CATCH_CHECK_FALSE(same_bits(alone[0].model, alone[1].model));
 
-  std::vector<std::optional<CellResult>> beside(cells.size());
+  std::array<std::optional<CellResult>, 2> beside;
   {
     std::vector<std::jthread> threads;
-    for (std::size_t i = 0; i < cells.size(); ++i) {
-      threads.emplace_back([&, i] {
+    for (const int which : {0, 1}) {
+      threads.emplace_back([&, which] {
         at::set_num_threads(1);
-        beside[i] = run_cell(young_base(), cells[i], held_out);
+        beside[static_cast<std::size_t>(which)] = run(which);
       });
     }
   }
-  for (std::size_t i = 0; i < cells.size(); ++i) CATCH_CHECK(same_bits(beside[i]->model, alone[i].model));
+  for (std::size_t i = 0; i < alone.size(); ++i) CATCH_CHECK(same_bits(beside[i]->model, alone[i].model));
 }
 
-CATCH_TEST_CASE("a study gives every cell, in the order of its axes, whatever the number of jobs") {
-  const auto study = [](std::size_t jobs, StudyHooks hooks) {
-    StudyOptions options{.budgets = {4, 2},
-                         .sft_fractions = {1},
-                         .seeds = {{1}, {2}},
-                         .held_out = 4,
-                         .base_steps = tithe::Steps{3},
-                         .jobs = jobs};
-    return Study{std::move(options), std::move(hooks)}.run();
+CATCH_TEST_CASE("answers are scored, and may be begun for a model") {
+  at::set_num_threads(1);
+  const std::vector<TokenIds> prompts = distinct_prompts(arithmetic(), 40, true, Seed{3});
+  const Scores own = score(young_base(), arithmetic(), prompts, {});
+  const Scores again = score(young_base(), arithmetic(), prompts, {});
+  const Scores begun = score(young_base(), arithmetic(), prompts, {}, {works});
+  CATCH_CHECK(own.score.samples == 40);
+  CATCH_CHECK(own.score.value == again.score.value);
+  CATCH_CHECK(own.in_format.value < 0.5);
+  CATCH_CHECK(begun.in_format.value == 1);
+}
+
+CATCH_TEST_CASE("a grid runs what settings name, and refuses what it has not") {
+  StudySettings settings{.budgets = {4, 2}, .shares = {0, 1}, .losses = {"kto"}, .slips = {0.1, 0}};
+  const auto cells = study_of(settings).cells(tithe::Identity{});
+  CATCH_REQUIRE(cells.size() == 2 * 2 * 2 * 2);
+  CATCH_CHECK(cells.front().pipeline == "Pipeline<SftFraction<0>, Kto<0.1, 1, 1>, FrozenSft>");
+  CATCH_CHECK(cells.front().axis("slip") == "0.1");
+  CATCH_CHECK(cells.front().axis("pairs") == "both");
+  CATCH_CHECK(short_name(cells.front().axis("loss")) == "kto");
+  settings.shares = {0.2};
+  CATCH_CHECK_THROWS_AS(study_of(settings), tithe::OptionError);
+  settings.shares = {0.1};
+  settings.losses = {"ipo"};
+  CATCH_CHECK_THROWS_AS(study_of(settings), tithe::OptionError);
+}
+
+CATCH_TEST_CASE("findings hold, fail, or are undecided by their intervals") {
+  // Figures of five seeds: `level` by budget and share, moved up and down alike by a seed.
+  const auto records_of = [](const std::map<std::pair<double, double>, double>& level, double spread) {
+    std::vector<tithe::CellRecord> records;
+    for (const auto& [place, value] : level) {
+      for (std::uint64_t seed = 0; seed < 5; ++seed) {
+        tithe::CellRecord record{.axes = {{"loss", "Dpo<0.1>"}, {"slip", "0.1"}, {"pairs", "both"}},
+                                 .budget = place.first,
+                                 .sft_share = place.second,
+                                 .seed = {seed}};
+        const double moved = value + spread * (static_cast<double>(seed * (1 + records.size() % 3) % 5) - 2);
+        record.scores = {{"score_sampled", moved, moved - 0.02, moved + 0.02, 500}};
+        records.push_back(std::move(record));
+      }
+    }
+    return records;
   };
-  int bases = 0;
-  double share = 0;
-  const auto one = study(1, {.on_base = [&](const Base&) { ++bases; },
-                             .on_progress = [&](double done, const std::string&) { share = done; }});
-  const auto two = study(2, {});
-  CATCH_CHECK(bases == 2);
-  CATCH_CHECK(share == tithe::test::Approx(1));
-  CATCH_REQUIRE(one.size() == 4);
-  CATCH_REQUIRE(two.size() == 4);
-  const std::array<std::int64_t, 4> budgets{4, 4, 2, 2};
-  for (std::size_t i = 0; i < one.size(); ++i) {
-    CATCH_CHECK(one[i].cell.budget == budgets[i]);
-    CATCH_CHECK(one[i].cell.seed == Seed{i % 2 + 1});
-    CATCH_CHECK(same_bits(one[i].model, two[i].model));
-  }
-  // What goes wrong in a thread comes out of run(), and ends it.
-  CATCH_CHECK_THROWS_AS(
-      study(2, {.on_cell = [](const CellResult&) { throw tithe::DataError{{"test", "x", "y", "z"}}; }}),
-      tithe::DataError);
+  const auto text_of_findings = [&](const std::vector<tithe::CellRecord>& records) {
+    const std::vector<Panel> panels = panels_of(records, "score_sampled");
+    CATCH_REQUIRE(panels.size() == 1);
+    return findings_of(panels.front());
+  };
+  const std::map<std::pair<double, double>, double> published{{{30, 0}, 0.1},     {{30, 0.1}, 0.1},
+                                                              {{30, 1}, 0.3},     {{1000, 0}, 0.1},
+                                                              {{1000, 0.1}, 0.9}, {{1000, 1}, 0.6}};
+  const std::string sure = text_of_findings(records_of(published, 0.001));
+  CATCH_CAPTURE(sure);
+  CATCH_CHECK(sure.find("SFT 1 over SFT 0") != sure.npos);
+  CATCH_CHECK(sure.find("best share: 1 [1, 1] at 30, 0.1 [0.1, 0.1] at 1000") != sure.npos);
+  CATCH_CHECK(sure.find("by +0.90 [+0.90, +0.90]  holds") != sure.npos);
+  CATCH_CHECK(sure.find("fails") == sure.npos);
+  CATCH_CHECK(sure.find("undecided") == sure.npos);
+
+  auto opposite = published;
+  opposite[{30, 0.1}] = 0.5;
+  opposite[{1000, 0}] = 0.95;
+  const std::string failed = text_of_findings(records_of(opposite, 0.001));
+  CATCH_CAPTURE(failed);
+  CATCH_CHECK(failed.find("holds") != failed.npos);  // that the best share falls: from 0.1 to 0
+  CATCH_CHECK(failed.find("fails") != failed.npos);
+  CATCH_CHECK(failed.find("-0.201 [") != failed.npos);
+  CATCH_CHECK(text_of_findings(records_of(published, 0.15)).find("undecided") != std::string::npos);
+
+  std::vector<tithe::CellRecord> shared = records_of(published, 0);
+  for (std::size_t i = 0; i < shared.size(); ++i)
+    shared[i].stages = {{.stage = "sft", .steps = 3, .shared = i % 3 == 0}};
+  CATCH_CHECK(
+      sharing_of(shared, 5, 10) ==
+      "Steps: 90 in all cells, of which 30 (33.3%) were taken once for several cells. With the base models' "
+      "steps, each cell on its own would take 390; 110 were taken (71.8% saved).\n");
 }
