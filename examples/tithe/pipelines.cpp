@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "pipelines.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -9,6 +10,7 @@
 #include "choices.hpp"
 #include "recipe.hpp"
 #include "tithe/pipeline.hpp"
+#include "tithe/train/stage_compute.hpp"
 #include "tithe/train/supervised_objective.hpp"
 
 /// Fine-tuning by the loss that was chosen, as if its type had been known: so nothing is computed that it does not read,
@@ -44,6 +46,17 @@ struct tithe::SupervisedObjective<program::SupervisedChoice> {
 };
 
 namespace program {
+
+/// As the library's, but for what of fine-tuning is known at run time alone; found by the argument's namespace.
+template <class L, class R>
+tithe::StageWork stage_work(const Recipe<L, R>& recipe, tithe::Stage stage, std::int64_t epochs) {
+  tithe::StageWork work = tithe::stage_work<Recipe<L, R>>(recipe, stage, epochs);
+  if (stage == tithe::Stage::sft) {
+    work.trains_on_prompt = std::visit(
+        []<class Chosen>(const Chosen&) { return tithe::TrainsOnPrompt<Chosen>; }, recipe.supervised.policy);
+  }
+  return work;
+}
 
 tithe::RunReport fit(const RecipeSettings& settings, const tithe::Pretrained& pretrained,
                      const tithe::Encoding& encoding, const tithe::Pool& pool, const tithe::Budget& budget,

@@ -109,7 +109,7 @@ tithe::TrainedModel trained_model(const TrainSettings& settings) {
 tithe::LabelCompute label_compute_of(const TrainSettings& settings, const tithe::TrainedModel& model) {
   const RecipeCosts costs = costs_of(settings.recipe);
   return {.model = model,
-          .sft = {.epochs = settings.run.sft.epochs},
+          .sft = {.epochs = settings.run.sft.epochs, .trains_on_prompt = settings.recipe.train_on_prompt},
           .preference = {.epochs = settings.run.preference.epochs,
                          .asks_reference = costs.compares,
                          .caches_reference = costs.caches_reference,

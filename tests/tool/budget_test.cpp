@@ -143,6 +143,7 @@ CATCH_TEST_CASE("What a dry run counts of training is what the ledger counts, wh
   const Workplace place;
   const std::vector<Words> recipes{
       {"--preference-epochs", "2"},
+      {"--train-on-prompt", "--sft-epochs", "2"},
       {"--loss", "simpo", "--sft-epochs", "3"},
       {"--loss", "kto", "--preference-epochs", "2", "--reference", "base", "--cache-reference"},
       {"--lora-rank", "2", "--recompute-activations"}};
@@ -150,7 +151,7 @@ CATCH_TEST_CASE("What a dry run counts of training is what the ledger counts, wh
     // A device alone limits nothing: the hours are told.
     const Words words = place.train("run", recipe + Words{"--peak-tflops", "1e-3", "--force"});
     const std::string out = succeed(words).out;
-    CATCH_INFO(recipe.at(1));
+    CATCH_INFO(recipe.at(0) << ' ' << recipe.at(1));
     for (const std::string stage : {"sft", "preference"}) {
       const Words cells = row_of(out, stage + ", paid");
       CATCH_CHECK(cells.size() == 3);
