@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <span>
@@ -16,6 +17,7 @@
 #include "pipelines.hpp"
 #include "prepared_run.hpp"
 #include "study.hpp"
+#include "study_probes.hpp"
 #include "tithe/core/mapped_file.hpp"
 #include "tithe/core/sha256.hpp"
 #include "tithe/core/text.hpp"
@@ -116,6 +118,7 @@ CheckpointStudy::CheckpointStudy(const StudyCommand& command)
   if (!first.model.adapter.empty()) digests_["adapter"] = digest_of_folder(first.model.adapter);
   digests_["demonstrations"] = digest_of_files(first.demonstrations);
   digests_["preferences"] = digest_of_files(first.preferences);
+  if (command.probes > 0) digests_["probes"] = std::to_string(command.probes);
   if (!first.held_out.empty()) digests_["held_out"] = digest_of_files(first.held_out);
   digests_["evaluation data"] = digest_of_files({evaluate_.data});
   cells_.push_back(base_cell(first.model));
@@ -226,7 +229,10 @@ void CheckpointStudy::check(const std::vector<tithe::CellPoint>& cells) const {
     if (cell.key == base().key) continue;
     if (!checked.emplace(cell.axes, cell.sft_share > 0, cell.sft_share < 1).second) continue;
     try {
-      (void)prepare(settings_of(cell), [](const std::string&) {});
+      const PreparedRun prepared = prepare(settings_of(cell), [](const std::string&) {});
+      if (command_.probes == 0 || checked.size() > 1) continue;
+      const tithe::Tokens positions{trained_model(prepared.settings).config.positions()};
+      (void)probe_rows(scoring(prepared.settings.model), command_.probes, prepared.encoding, positions);
     } catch (const tithe::BudgetError&) {  // of this cell alone, whose record will say so
     }
   }
@@ -236,8 +242,12 @@ tithe::CellRecord CheckpointStudy::run(const tithe::CellPoint& cell, const tithe
   tithe::CellRecord record = tithe::record_of(cell);
   if (cell.key == base().key) {
     TrainSettings settings = settings_of(cells_.at(1));
-    settings.lora.rank = 0;  // a fresh adapter changes nothing
-    score(settings.model, load(settings), run, record);
+    if (command_.probes == 0)
+      settings.lora.rank = 0;  // a fresh adapter changes nothing but norms of gradients
+    const tithe::Pretrained pretrained = load(settings);
+    if (command_.probes > 0)
+      record.probes = probes_of(pretrained, scoring(settings.model), command_.probes, run.stop)("base");
+    score(settings.model, pretrained, run, record);
     return record;
   }
   const PreparedRun prepared = prepare(settings_of(cell), [](const std::string&) {});
@@ -247,6 +257,16 @@ tithe::CellRecord CheckpointStudy::run(const tithe::CellPoint& cell, const tithe
     options.too_long = tithe::TooLong::drop;  // `prepare` refused it
   options.stop = run.stop;
   options.shared_stages = run.parts.folder();
+  AskProbes ask;
+  if (command_.probes > 0) {
+    ask = probes_of(pretrained, scoring(prepared.settings.model), command_.probes, run.stop);
+    options.on_slice = [&](const tithe::SliceReport& slice) {
+      const std::string stage{tithe::name(slice.stage)};
+      std::erase_if(record.probes,
+                    [&](const auto& probe) { return probe.stage == stage; });  // of an earlier round
+      std::ranges::move(ask(stage), std::back_inserter(record.probes));
+    };
+  }
   const tithe::RunReport report = fit(prepared.settings.recipe, pretrained, prepared.encoding, prepared.pool,
                                       prepared.preview.ledger.budget(), options);
   if (report.cancelled) return record;

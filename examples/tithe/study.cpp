@@ -207,9 +207,10 @@ int study(const StudyCommand& command, const std::vector<std::string>& arguments
     const Standing now = standing_of(cells, store);
     const std::size_t left = cells.size() - now.done;
     const auto jobs = static_cast<double>(std::min(static_cast<std::size_t>(command.jobs), left));
-    progress.update(std::to_string(now.done) + " of " + std::to_string(cells.size()) + " cells" +
-                    (now.failed > 0 ? ", " + std::to_string(now.failed) + " failed" : "") +
-                    (left > 0 ? ", about " + duration_text(now.seconds_left / jobs) + " left" : ""));
+    progress.update(
+        std::to_string(now.done) + " of " + std::to_string(cells.size()) + " cells" +
+        (now.failed > 0 ? ", " + std::to_string(now.failed) + " failed" : "") +
+        (now.seconds_left > 0 ? ", about " + duration_text(now.seconds_left / jobs) + " left" : ""));
   };
   // No more processes than there are cells for them; none where all is done.
   const std::size_t jobs = std::min(static_cast<std::size_t>(command.jobs), missing.size());

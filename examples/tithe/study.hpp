@@ -35,6 +35,8 @@ struct StudyCommand {
   std::vector<std::string> train;     ///< arguments of `tithe train` that all cells share
   std::vector<std::string> evaluate;  ///< of `tithe evaluate`: "data=test.jsonl", "greedy"
 
+  std::int64_t probes = 0;  ///< prompts of the evaluation's data that probes are asked on after each stage
+
   std::int64_t jobs = 1;
   std::string shard = "1/1";
   bool retry_failed = false;
@@ -78,6 +80,7 @@ class CheckpointStudy {
   /// The same, and who is meant where there can be none.
   [[nodiscard]] TrainSettings possible_settings_of(const tithe::CellPoint& cell) const;
   [[nodiscard]] tithe::Identity identity_of(const TrainSettings& settings) const;
+  [[nodiscard]] EvaluateSettings scoring(const ModelSettings& model) const;
   void score(const ModelSettings& model, const tithe::Pretrained& pretrained, const tithe::CellRun& run,
              tithe::CellRecord& record) const;
 

@@ -85,6 +85,16 @@ void add_axes(CLI::App& command, StudyCommand& study) {
           ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll));
 }
 
+void add_probes(CLI::App& command, StudyCommand& study) {
+  command
+      .add_option("--probes", study.probes,
+                  "Prompts of --evaluate's data on which probes are asked after each stage: format, length, "
+                  "divergence, …")
+      ->check(at_least(0))
+      ->capture_default_str()
+      ->group("Study");
+}
+
 void add_running(CLI::App& command, StudyCommand& study) {
   const auto group = [](CLI::Option* option) { option->group("Running"); };
   group(command.add_option("--out", study.out, "The study's folder")->type_name("DIR"));
@@ -159,6 +169,7 @@ Command add_study(CLI::App& app) {
   command->add_option("--config", given->config, "TOML file with the same settings; flags go before it")
       ->type_name("FILE");
   add_axes(*command, given->study);
+  add_probes(*command, given->study);
   add_running(*command, given->study);
   add_device_flags(*command, given->train.budget);
   add_recipe_and_model_flags(*command, given->train);
@@ -169,6 +180,7 @@ Command add_study(CLI::App& app) {
             CLI::App own{"", "study"};
             StudyCommand ignored;
             add_axes(own, ignored);
+            add_probes(own, ignored);
             add_running(own, ignored);
             given->study.train = train_arguments(all, own);
             require_complete(given->study);

@@ -47,10 +47,15 @@ void require_scorable(const EvaluateSettings& settings) {
       "answers, pairs, or a judge"};
 }
 
-void CheckpointStudy::score(const ModelSettings& model, const tithe::Pretrained& pretrained,
-                            const tithe::CellRun& run, tithe::CellRecord& record) const {
+EvaluateSettings CheckpointStudy::scoring(const ModelSettings& model) const {
   EvaluateSettings settings = evaluate_;
   settings.model = model;
+  return settings;
+}
+
+void CheckpointStudy::score(const ModelSettings& model, const tithe::Pretrained& pretrained,
+                            const tithe::CellRun& run, tithe::CellRecord& record) const {
+  EvaluateSettings settings = scoring(model);
   EvaluationData data = read_evaluation_data(settings);
   if (!settings.judge.empty()) {
     // Verdicts cost money: they are kept as they come, for a study that is interrupted.

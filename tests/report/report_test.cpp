@@ -143,6 +143,14 @@ CATCH_TEST_CASE("the base model's score belongs to every panel of its task", "[r
     CATCH_CHECK(panel.base.has_value() == (panel.metric == "accuracy, sampled"));
   }
   CATCH_CHECK(constant_axes(records) == axes);
+  // And so do its probes, to cells that have none of it.
+  for (CellRecord& record : records)
+    std::erase_if(record.probes, [](const ProbeRecord& probe) { return probe.stage == "base"; });
+  CATCH_CHECK(probe_panels(records)[0].lines[1].points.size() == 2);
+  records.back().probes = {{"base", {"format", .5, .4, .6, 128}}};
+  CATCH_CHECK(probe_panels(records)[0].probe == "format");
+  CATCH_CHECK(probe_panels(records)[0].lines[1].points.size() == 3);
+  CATCH_CHECK(probe_panels(records)[0].lines[1].points[0].estimate.value == .5);
   const ReportInput input = report_input(records);
   CATCH_CHECK(contains(html_report(input), "the base model: 0.020 [0.010, 0.040]"));
   CATCH_CHECK(contains(markdown_report(input), "| the base model |"));

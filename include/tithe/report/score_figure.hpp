@@ -133,13 +133,13 @@ inline Markup score_figure(const ScorePanel& panel, std::span<const double> shar
     const double level = y(panel.base->value);
     content += path(polyline(std::array{Point{frame.left, level}, Point{frame.x_end(), level}}), "plan",
                     "the base model: " + figure_text(*panel.base));
-    content += text_at({frame.left + 4, level - 4}, "base model");
   }
   content += lines + marks;
   if (!by_share) content += end_labels(frame, labels);
   std::string words =
       panel_text(panel) + " against " + (by_share ? "the SFT share" : "the budget in " + unit) + ", for " +
       plural(static_cast<std::int64_t>(panel.lines.size()), "share") + " of it that bought demonstrations.";
+  if (panel.base) words += " The broken line is the base model.";
   return picture(frame, words, content);
 }
 

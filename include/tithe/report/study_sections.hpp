@@ -74,7 +74,10 @@ inline Markup score_section(const ReportInput& input) {
     content =
         paragraph(
             "A line for each share of the budget that bought demonstrations; the rest bought preferences. " +
-            interval_words(input.panels)) +
+            interval_words(input.panels) +
+            (std::ranges::any_of(input.panels, [](const ScorePanel& panel) { return panel.base.has_value(); })
+                 ? " The broken line is the base model, without any label."
+                 : "")) +
         legend(share_names(shares)) + element("div", {{"class", "panels"}}, panels);
   }
   if (failed > 0 && !input.panels.empty()) {

@@ -212,7 +212,8 @@ inline std::vector<ScorePanel> score_panels(std::span<const CellRecord> records,
   return panels;
 }
 
-/// What every probe saw at each panel's largest budget, after each stage and for each share, over seeds.
+/// What every probe saw at each panel's largest budget, after each stage and for each share, over seeds. Where a cell does
+/// not say what they saw of the base model, its own cell does.
 inline std::vector<ProbePanel> probe_panels(std::span<const CellRecord> records) {
   constexpr std::array stages{"base", "sft", "preference"};
   std::vector<ProbePanel> panels;
@@ -236,7 +237,14 @@ inline std::vector<ProbePanel> probe_panels(std::span<const CellRecord> records)
           if (probe.estimate.name == name) seen[record->sft_share][probe.stage].push_back(probe.estimate);
         }
       }
-      for (const auto& [share, by_stage] : seen) {
+      std::vector<Estimate> base;
+      for (const CellRecord* record : group.base) {
+        for (const ProbeRecord& probe : record->probes) {
+          if (probe.estimate.name == name) base.push_back(probe.estimate);
+        }
+      }
+      for (auto& [share, by_stage] : seen) {
+        if (!base.empty()) by_stage.try_emplace("base", base);
         ProbeLine line{.sft_share = share};
         for (const std::string stage : stages) {
           const auto at = by_stage.find(stage);
