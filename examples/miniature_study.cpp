@@ -8,30 +8,23 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <csignal>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <iostream>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "./tithe/progress.hpp"
 #include "./tithe/workers.hpp"
 #include "miniature/experiment.hpp"
 #include "miniature/findings.hpp"
 #include "miniature/results.hpp"
 #include "miniature/study.hpp"
+#include "miniature/watch.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/report/table.hpp"
-#include "tithe/study/cell_costs.hpp"
-#include "tithe/study/record_store.hpp"
 #include "tithe/study/runner.hpp"
-#include "tithe/study/study_folder.hpp"
 
 namespace {
 
@@ -57,81 +50,6 @@ int work(const Command& command) {
   run_study(study_of(command.settings), command.out, Experiment{command.experiment});
   return 0;
 }
-
-std::string base_line(const tithe::CellRecord& base) {
-  const auto figure = [&](const std::string& name) {
-    const auto found = std::ranges::find(base.scores, name, &tithe::Estimate::name);
-    return found == base.scores.end() ? std::string{"?"} : fixed_text(found->value, 2);
-  };
-  return "base model of seed " + std::to_string(base.seed.value) + ": score " + figure("score_sampled") +
-         " sampled, " + figure("score_greedy") + " greedy; begins " + figure("in_format_sampled") +
-         " of its answers as demonstrations do; if they are begun for it, score " + figure("begun_greedy");
-}
-
-/// Shows people where a study stands, from its records.
-class Watch {
- public:
-  Watch(const Command& command, const Experiment& experiment, const std::vector<tithe::CellPoint>& cells)
-      : command_{command},
-        experiment_{experiment},
-        cells_{cells},
-        store_{tithe::StudyFolder{command.out}.records()} {
-    known_ = done();
-    if (known_ > 0)
-      progress_.note(std::to_string(known_) + " of " + std::to_string(cells_.size()) +
-                     " cells are recorded already");
-  }
-
-  void look() {
-    const tithe::ArtifactStore parts = tithe::StudyFolder{command_.out}.parts();
-    for (const tithe::Seed seed : command_.settings.seeds) {
-      if (bases_.contains(seed) || !parts.has(experiment_.base_key(seed))) continue;
-      bases_.insert(seed);
-      progress_.note(base_line(experiment_.base_record(seed, parts)));
-    }
-    store_.refresh();
-    const std::size_t now = done();
-    double left = 0;
-    for (const tithe::CellPoint& cell : cells_)
-      left += store_.find(cell.key) == nullptr ? experiment_.cost(cell) : 0;
-    double all = 0;
-    for (const tithe::CellPoint& cell : cells_) all += experiment_.cost(cell);
-    const std::string text = std::to_string(now) + " of " + std::to_string(cells_.size()) + " cells";
-    const double share = 1 - left / all;
-    progress_.update(now == known_
-                         ? text
-                         : text + ", about " +
-                               program::duration_text(std::round(seconds() / share * (1 - share))) + " left");
-  }
-
-  [[nodiscard]] double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
-  }
-  /// Of the study's cells, in their order.
-  [[nodiscard]] std::vector<tithe::CellRecord> records() {
-    store_.refresh();
-    std::vector<tithe::CellRecord> records;
-    for (const tithe::CellPoint& cell : cells_) {
-      if (const tithe::CellRecord* record = store_.find(cell.key)) records.push_back(*record);
-    }
-    return records;
-  }
-
- private:
-  [[nodiscard]] std::size_t done() const {
-    return static_cast<std::size_t>(
-        std::ranges::count_if(cells_, [&](const auto& cell) { return store_.find(cell.key) != nullptr; }));
-  }
-
-  const Command& command_;
-  const Experiment& experiment_;
-  const std::vector<tithe::CellPoint>& cells_;
-  tithe::RecordStore store_;
-  program::ProgressLine progress_;
-  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
-  std::set<tithe::Seed> bases_{};
-  std::size_t known_ = 0;
-};
 
 void print_results(const Command& command, const std::vector<tithe::CellRecord>& records) {
   const std::size_t count = command.settings.seeds.size();
@@ -170,7 +88,7 @@ int run(const Command& command, const std::vector<std::string>& arguments) {
   if (command.is_worker) return work(command);
   const Experiment experiment{command.experiment};
   const std::vector<tithe::CellPoint> cells = study_of(command.settings).cells(experiment);
-  Watch watch{command, experiment, cells};
+  miniature::Watch watch{command.out, experiment, command.settings.seeds, cells};
   std::vector<std::string> worker = arguments;
   worker.emplace_back("--worker");
   const std::filesystem::path log = command.out / "workers.log";
@@ -225,7 +143,7 @@ int main(int argc, char** argv) {
   auto* count = app.add_option("--seeds", seeds, "How many seeds; each has a base model of its own")
                     ->check(CLI::PositiveNumber)
                     ->capture_default_str();
-  auto* first = app.add_option("--first-seed", first_seed, "The first of them")->capture_default_str();
+  app.add_option("--first-seed", first_seed, "The first of them")->capture_default_str();
   auto* slips =
       app.add_option("--slip", settings.slips,
                      "How often a part of a demonstration is wrong; the task's own if none is given")
@@ -254,7 +172,7 @@ int main(int argc, char** argv) {
   auto* full = app.add_flag(
       "--full", command.is_full,
       "The whole study, with its controls: both losses, perfect demonstrations, pairs from a pool, "
-      "five seeds and problems\nthat no setting was chosen on, probes");
+      "five seeds, probes,\nand problems that no setting was chosen on");
   app.add_flag(
          "--short", is_short,
          "A small study, to see that everything works: budgets 30 and 100, shares 0, 0.5 and 1, one seed")
@@ -279,7 +197,6 @@ int main(int argc, char** argv) {
     set(slips, settings.slips, std::vector<double>{usual, 0});
     set(pairs, settings.pairs, std::vector<std::string>{"both", "pool"});
     set(held_out_seed, command.experiment.held_out_seed, tithe::Seed{1});
-    set(first, first_seed, 11U);
     set(probes, command.experiment.probes, true);
   }
   if (settings.slips.empty()) settings.slips = {usual};

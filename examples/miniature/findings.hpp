@@ -31,7 +31,7 @@ inline std::optional<tithe::Estimate> difference(const Panel& panel, double budg
   std::vector<tithe::Estimate> differences;
   for (std::size_t i = 0; i < first.size(); ++i) {
     const double value = first[i].value - second[i].value;
-    differences.push_back({.value = value, .low = -1, .high = 1});  // no share: not to be cut at 0
+    differences.push_back({.value = value, .low = value, .high = value});  // of no interval of its own
   }
   return tithe::mean_over_runs(differences);
 }
