@@ -3,6 +3,7 @@
 // The recommendation as a schedule.
 #include "tithe/schedule/recommended.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -11,9 +12,11 @@
 
 #include "allocation/questions.hpp"
 #include "test.hpp"
+#include "tithe/allocation/published.hpp"
 #include "tithe/allocation/recommend.hpp"
 #include "tithe/composition.hpp"
 #include "tithe/core/error.hpp"
+#include "tithe/core/random.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/reference/frozen_sft.hpp"
 #include "tithe/schedule/by_budget.hpp"
@@ -61,6 +64,45 @@ CATCH_TEST_CASE("in money it plans the share of the recommendation, with the run
   CATCH_CHECK(plan == two_stages(3'655, 4'690));
   CATCH_CHECK(plan != Verified{}.plan(budget));
   CATCH_CHECK(budget.cost(plan) == budget.amount());
+}
+
+CATCH_TEST_CASE("where no demonstration can be paid for it plans preferences, and the other way round") {
+  // 99 buys no demonstration of 100, and one of 99.
+  const auto at = [](double demonstration, double preference) {
+    return Budget::money(Money::of(99),
+                         {.demonstration = Money::of(demonstration), .preference = Money::of(preference)});
+  };
+  CATCH_CHECK(Verified{}.plan(at(100, 1)) == Plan{{Stage::preference, Examples{99}}});
+  CATCH_CHECK(Verified{}.plan(at(99, 1)).count(Stage::sft) <= Examples{1});
+  CATCH_CHECK(Verified{}.plan(at(1, 100)) == Plan{{Stage::sft, Examples{99}}});
+  CATCH_CHECK(Verified{}.plan(at(100, 100)).empty());
+  // Nor does the recommendation itself ask for what it cannot buy.
+  const AllocationQuestion question = asked(MetricKind::verified, 100, 99);
+  CATCH_CHECK(recommend(question).share == 0);
+  CATCH_CHECK(recommend(question).plan.preferences == Examples{99});
+  CATCH_CHECK(recommended_share(published_prior(), question) == Share{0});
+  // A second limit that trains on no demonstration, or on no preference.
+  const StageCompute dear_demonstrations{.demonstration = Compute::of(1e12), .preference = Compute::of(1e6)};
+  const StageCompute dear_preferences{.demonstration = Compute::of(1e6), .preference = Compute::of(1e12)};
+  CATCH_CHECK(Verified{}.plan(Budget::examples(100).within(Compute::of(1e9), dear_demonstrations)) ==
+              Plan{{Stage::preference, Examples{100}}});
+  CATCH_CHECK(Verified{}.plan(Budget::examples(5'000).within(Compute::of(9e9), dear_preferences)) ==
+              Plan{{Stage::sft, Examples{5'000}}});
+
+  // Of random price lists, wherever a label can be paid for one is planned.
+  SplitMix64 random{Seed{5}};
+  for (int i = 0; i < 200; ++i) {
+    const auto price = [&] { return Money::from_parts(std::int64_t{1'000'000} << random.below(20)); };
+    const AnnotationPrices prices{.demonstration = price(), .preference = price()};
+    const Budget budget = Budget::money(
+        Money::from_parts(std::min(prices.demonstration, prices.preference).parts() << random.below(10)),
+        prices);
+    CATCH_INFO(budget.amount() << " at " << prices.demonstration.parts() << " and "
+                               << prices.preference.parts());
+    const Plan plan = Recommended<>{}.plan(budget);
+    CATCH_REQUIRE(!plan.empty());
+    CATCH_REQUIRE(budget.covers(plan));
+  }
 }
 
 CATCH_TEST_CASE("it keeps the laws of schedules") {

@@ -25,8 +25,7 @@ struct Rule {
   double money_share = 0;
 };
 
-/// Constant shares of the labels and of the money, and the study's rule of thumb: demonstrations alone where a quarter of
-/// the labels would leave fewer than 1,000 labels in all, and from there on a quarter of the labels.
+/// Constant shares of the labels and of the money, and the study's rule of thumb (BudgetLine::rule_of_thumb).
 inline std::vector<Rule> usual_rules(const AllocationQuestion& question) {
   const BudgetLine line{question};
   std::vector<Rule> rules{{"preferences alone", 0}};
@@ -40,8 +39,7 @@ inline std::vector<Rule> usual_rules(const AllocationQuestion& question) {
   add("half", 0.5);
   add("three quarters", 0.75);
   rules.push_back({"demonstrations alone", 1});
-  const double labels = line.pairs / (0.25 * line.price_ratio + 0.75);
-  rules.push_back({"the study's rule of thumb", labels < 1'000 ? 1 : line.money_share(0.25)});
+  rules.push_back({"the study's rule of thumb", line.rule_of_thumb()});
   return rules;
 }
 

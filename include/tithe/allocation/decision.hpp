@@ -77,12 +77,13 @@ struct LineDraws {
 /// expected best share, with two corrections.
 ///
 /// Fewer than a tenth of the labels was never measured, so that a share between is raised to it (the tithe). And fewer
-/// than 32 pairs, two optimizer steps, are no stage: demonstrations alone instead (the floor).
+/// than 32 pairs, two optimizer steps, are no stage: demonstrations alone instead (the floor), where the money buys one.
 inline double decided_share(const BudgetLine& line, const LineDraws& drawn) {
   constexpr double tithe = 0.1;
   constexpr double fewest_pairs = 32;
   double share = (drawn.shares[drawn.best_place()] + drawn.draws.mean(drawn.best_share)) / 2;
   if (share > 0) share = std::max(share, line.money_share(tithe));
+  if (line.pairs < line.price_ratio) return 0;
   return (1 - share) * line.pairs < fewest_pairs ? 1 : std::min(share, 1.0);
 }
 

@@ -40,13 +40,10 @@ struct LeftOutQuestion {
   AllocationQuestion asked;  ///< with the runs that are known
 
   /// What a share of the money buys, in parts of labels.
-  [[nodiscard]] LabelCounts at(double money_share) const {
-    return {money_share * pairs / price_ratio, (1 - money_share) * pairs};
-  }
+  [[nodiscard]] LabelCounts at(double money_share) const { return line().at(money_share); }
   /// The share of the money under which a share of the labels are demonstrations.
-  [[nodiscard]] double money_share(double example_share) const {
-    return price_ratio * example_share / (price_ratio * example_share + 1 - example_share);
-  }
+  [[nodiscard]] double money_share(double example_share) const { return line().money_share(example_share); }
+  [[nodiscard]] detail::BudgetLine line() const { return {price_ratio, pairs}; }
 };
 
 namespace detail {
@@ -120,6 +117,7 @@ struct Regrets {
   double mean = 0;
   double worst = 0;
 };
+/// The mean and the largest of some losses; 0 of none.
 inline Regrets regrets_of(const std::vector<double>& losses) {
   Regrets regrets;
   for (const double loss : losses) {
@@ -132,6 +130,7 @@ inline Regrets regrets_of(const std::vector<double>& losses) {
 /// The questions with the surfaces that answers are judged by.
 class LeaveOneOut {
  public:
+  /// The score at any counts of labels, not always whole ones, of one panel.
   using Surface = std::function<double(const LabelCounts&)>;
 
   /// `surfaces` are one a panel; the best share of a question is the best of those that the allocator looks at.

@@ -80,13 +80,23 @@ inline void require_usable(const char* who, const Observation& run, const std::s
   }
 }
 
-/// Checks all panels, and counts them.
+/// Checks all panels, and counts them. They are factored at once: more than 5,000 runs in all are refused.
 inline std::size_t require_usable(const std::vector<Panel>& panels) {
   if (panels.size() < 2) {
     throw DataError{{.who = "Prior",
                      .required = "at least two panels, to see how tasks differ",
                      .found = std::to_string(panels.size()),
                      .fix = "Append yours to published_panels()"}};
+  }
+  constexpr std::size_t most = 5'000;  // of which a matrix takes 200 MB
+  std::size_t scores = 0;
+  for (const Panel& panel : panels) scores += panel.runs.size();
+  if (scores > most) {
+    throw DataError{
+        {.who = "Prior",
+         .required = "at most " + std::to_string(most) + " runs in all panels",
+         .found = std::to_string(scores),
+         .fix = "Average the seeds of equal counts, or leave out the panels least like the task"}};
   }
   for (const Panel& panel : panels) {
     if (panel.runs.empty()) {

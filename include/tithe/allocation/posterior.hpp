@@ -6,7 +6,9 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <map>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "tithe/allocation/belief.hpp"
@@ -24,9 +26,10 @@ struct BudgetLine {
   double price_ratio = 1;  ///< ρ, the price of a demonstration in pairs
   double pairs = 0;        ///< M, how many pairs the money buys; not always whole
 
+  BudgetLine(double ratio, double money_in_pairs) : price_ratio{ratio}, pairs{money_in_pairs} {}
   explicit BudgetLine(const AllocationQuestion& question)
-      : price_ratio{ratio(question.prices.demonstration, question.prices.preference)},
-        pairs{ratio(question.money, question.prices.preference)} {}
+      : BudgetLine{ratio(question.prices.demonstration, question.prices.preference),
+                   ratio(question.money, question.prices.preference)} {}
 
   [[nodiscard]] LabelCounts at(double money_share) const {
     return {money_share * pairs / price_ratio, (1 - money_share) * pairs};
@@ -34,6 +37,13 @@ struct BudgetLine {
   /// The share of the money under which a share of the labels are demonstrations.
   [[nodiscard]] double money_share(double example_share) const {
     return price_ratio * example_share / (price_ratio * example_share + 1 - example_share);
+  }
+  /// The published study's finding as a rule: demonstrations alone where a quarter of the labels would leave fewer than
+  /// 1,000 labels in all, and from there on a quarter of the labels.
+  [[nodiscard]] double rule_of_thumb() const {
+    constexpr double share = 0.25;
+    const double labels = pairs / (share * price_ratio + 1 - share);
+    return labels < 1'000 ? 1 : money_share(share);
   }
   /// n_t, the labels of the line's even split.
   [[nodiscard]] double typical_labels() const { return 2 * pairs / (1 + price_ratio); }
@@ -57,7 +67,27 @@ struct SeenScore {
   double variance = 0;
 };
 
-/// The base score and the runs. A run without labels is the base model's.
+/// Scores of equal counts as one, weighed by their precisions. A belief that is conditioned on it is that of all of them,
+/// and so are the odds of two shifts: their evidence shrinks by one factor that no shift changes.
+inline std::vector<SeenScore> merged(const std::vector<SeenScore>& scores) {
+  std::map<std::pair<double, double>, std::size_t> places;
+  std::vector<SeenScore> distinct;
+  for (const SeenScore& score : scores) {
+    const auto [found, is_new] =
+        places.try_emplace({score.at.demonstrations, score.at.preferences}, distinct.size());
+    if (is_new) {
+      distinct.push_back(score);
+      continue;
+    }
+    SeenScore& known = distinct[found->second];
+    const double weight = known.variance / (known.variance + score.variance);
+    known.logit_score += weight * (score.logit_score - known.logit_score);
+    known.variance *= 1 - weight;
+  }
+  return distinct;
+}
+
+/// The base score and the runs, those of equal counts as one. A run without labels is the base model's.
 inline std::vector<SeenScore> seen_scores(const SurfaceHyperparameters& numbers, const BudgetLine& line,
                                           const AllocationQuestion& question) {
   std::vector<SeenScore> seen;
@@ -70,7 +100,7 @@ inline std::vector<SeenScore> seen_scores(const SurfaceHyperparameters& numbers,
     const double penalty = labels == 0 ? 1 : line.reach_penalty(labels);
     seen.push_back({point_of(run), logit(run.score), noise_variance(numbers, run) * penalty});
   }
-  return seen;
+  return merged(seen);
 }
 
 /// A belief under one data efficiency, and the probability of that efficiency.

@@ -26,7 +26,7 @@ namespace tithe {
 /// scores, n³/3 operations: under a millisecond for the published 119. It is a value, and nothing changes it.
 class Prior {
  public:
-  /// Throws DataError for fewer than two panels, for a panel without runs, and for what is no score (observed.hpp);
+  /// Throws DataError for fewer than two panels, a panel without runs, more than 5,000 runs, and what is no score;
   /// OptionError for hyperparameters that are not positive numbers.
   explicit Prior(const std::vector<Panel>& panels, const SurfaceHyperparameters& numbers = {})
       : numbers_{(detail::require_usable(numbers), numbers)},

@@ -4,8 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <set>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tithe/allocation/kernel.hpp"
 #include "tithe/allocation/observed.hpp"
@@ -17,8 +21,21 @@
 /// What a question must have to be answered.
 namespace tithe::detail {
 
+/// Throws DataError for runs of more different counts than can be looked at: the work grows with the cube of their number,
+/// and of this many it takes some ten seconds.
+inline void require_few_points(const char* who, const std::vector<Observation>& runs) {
+  constexpr std::size_t most = 1'000;
+  std::set<std::pair<std::int64_t, std::int64_t>> points;
+  for (const Observation& run : runs) points.emplace(run.demonstrations.value(), run.preferences.value());
+  if (points.size() <= most) return;
+  throw DataError{{.who = who,
+                   .required = "runs of at most " + std::to_string(most) + " different counts of labels",
+                   .found = std::to_string(points.size()),
+                   .fix = "Leave out those far from the budget; runs of equal counts are one"}};
+}
+
 /// Throws BudgetError for prices that are not positive and for money that buys no label, DataError for what is no
-/// score, and for a base score that is given twice.
+/// score, for a base score that is given twice and for runs of more than 1,000 different counts.
 inline void require_usable(const char* who, const AllocationQuestion& question) {
   (void)Budget::money(question.money, question.prices);
   const Money cheapest = std::min(question.prices.demonstration, question.prices.preference);
@@ -40,6 +57,7 @@ inline void require_usable(const char* who, const AllocationQuestion& question) 
                        .fix = "Leave one of them out"}};
     }
   }
+  require_few_points(who, question.runs);
 }
 
 /// Throws DataError for counts that are negative or not finite.

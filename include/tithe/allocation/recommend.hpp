@@ -66,7 +66,8 @@ inline std::vector<LinePoint> line_of(const AllocationQuestion& question, const 
 /// alone are recommended, the change may so buy a few preferences, which are no stage of training.
 ///
 /// Throws BudgetError for prices that are not positive or money that buys no label; DataError for scores outside
-/// [0, 1], negative counts, standard errors that are not positive, and a base score that is given twice.
+/// [0, 1], negative counts, standard errors that are not positive, a base score that is given twice, and runs of more than
+/// 1,000 different counts.
 inline Recommendation recommend(const Prior& prior, const AllocationQuestion& question) {
   detail::require_usable("recommend", question);
   const std::vector<LabelCounts> cells = detail::usual_pilots(question);
@@ -98,7 +99,7 @@ inline Recommendation recommend(const Prior& prior, const AllocationQuestion& qu
   answer.panels = prior.panels();
   answer.runs = question.runs.size();
   answer.extrapolated = detail::is_extrapolated(question, labels);
-  answer.warnings = detail::warnings_of(question, answer);
+  answer.warnings = detail::warnings_of(prior.hyperparameters(), question, answer);
   return answer;
 }
 

@@ -31,11 +31,7 @@ struct ConstantOfMoney {
 /// The published study's finding as a rule: demonstrations alone where a quarter of the labels would leave fewer than 1,000
 /// labels in all, and from there on a quarter of the labels.
 struct RuleOfThumb {
-  double operator()(const LeftOutQuestion& question) const {
-    constexpr double share = 0.25;
-    const double labels = question.pairs / (share * question.price_ratio + 1 - share);
-    return labels < 1'000 ? 1 : question.money_share(share);
-  }
+  double operator()(const LeftOutQuestion& question) const { return question.line().rule_of_thumb(); }
 };
 
 namespace detail {

@@ -3,9 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "tithe/allocation/kernel.hpp"
+#include "tithe/allocation/normal.hpp"
 #include "tithe/allocation/observed.hpp"
 #include "tithe/allocation/posterior.hpp"
 #include "tithe/allocation/recommendation.hpp"
@@ -24,7 +31,39 @@ inline bool is_extrapolated(const AllocationQuestion& question, double labels) {
   return labels > 5 * largest_run(question);
 }
 
-inline std::vector<std::string> warnings_of(const AllocationQuestion& question,
+/// The counts of a run that lies more than five standard errors from the mean of the other runs of the same counts, if
+/// there is one.
+inline std::optional<LabelCounts> contradiction_in(const SurfaceHyperparameters& numbers,
+                                                   const std::vector<Observation>& runs) {
+  struct Sums {
+    double precision = 0;
+    double weighted = 0;
+    std::size_t runs = 0;
+  };
+  const auto counts = [](const Observation& run) {
+    return std::pair{run.demonstrations.value(), run.preferences.value()};
+  };
+  std::map<std::pair<std::int64_t, std::int64_t>, Sums> cells;
+  for (const Observation& run : runs) {
+    Sums& cell = cells[counts(run)];
+    const double precision = 1 / noise_variance(numbers, run);
+    cell.precision += precision;
+    cell.weighted += precision * logit(run.score);
+    ++cell.runs;
+  }
+  for (const Observation& run : runs) {
+    const Sums& cell = cells[counts(run)];
+    const double variance = noise_variance(numbers, run);
+    const double others = cell.precision - 1 / variance;
+    if (cell.runs < 2 || !(others > 0)) continue;
+    const double distance = logit(run.score) - (cell.weighted - logit(run.score) / variance) / others;
+    if (distance * distance > 25 * (variance + 1 / others)) return point_of(run);
+  }
+  return std::nullopt;
+}
+
+inline std::vector<std::string> warnings_of(const SurfaceHyperparameters& numbers,
+                                            const AllocationQuestion& question,
                                             const Recommendation& answer) {
   std::vector<std::string> warnings;
   const auto warn_if = [&](bool holds, std::string sentence) {
@@ -33,12 +72,20 @@ inline std::vector<std::string> warnings_of(const AllocationQuestion& question,
   const BudgetLine line{question};
   const double labels = static_cast<double>(answer.plan.demonstrations.value()) +
                         static_cast<double>(answer.plan.preferences.value());
+  const std::optional<LabelCounts> contradiction = contradiction_in(numbers, question.runs);
   const bool has_runs = largest_run(question) > 0;
   const auto is_base = [](const Observation& run) { return labels_of(run) == 0; };
   const bool has_base = question.base_score || std::ranges::any_of(question.runs, is_base);
 
   warn_if(!has_runs,
           "It does not know this task: no run of it was given, so that the plan is what suited other tasks");
+  if (contradiction) {
+    warnings.push_back(
+        "Runs of " + number_text(contradiction->demonstrations) + " demonstrations and " +
+        number_text(contradiction->preferences) +
+        " preferences contradict each other: they differ by more than five standard errors, so "
+        "that the answer's intervals are too narrow; look for another metric or a failed run");
+  }
   warn_if(has_runs && answer.extrapolated,
           "The plan is extrapolated: it has more than five times the labels of the largest run");
   warn_if(!has_base, "The base model's score was not given; it costs no label, and places the task");

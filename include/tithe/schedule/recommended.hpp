@@ -11,6 +11,7 @@
 #include "tithe/allocation/observed.hpp"
 #include "tithe/allocation/published.hpp"
 #include "tithe/allocation/recommend.hpp"
+#include "tithe/core/error.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/schedule/concept.hpp"
 
@@ -20,9 +21,9 @@ namespace tithe {
 ///
 /// Use it where no share is known: `Recommended<MetricKind::verified>` knows nothing but that a program checks the
 /// answers, and improves with the base model's score and with finished runs. A budget of examples is one where labels
-/// cost the same. `Budget::split` rounds the share, so that a plan of demonstrations alone buys nothing else. A plan
-/// takes a few milliseconds and is not constexpr. Whether the share grows or falls with the budget depends on the
-/// runs.
+/// cost the same. `Budget::split` rounds the share, so that a plan of demonstrations alone buys nothing else. Where one
+/// kind of label cannot be paid for, the other is bought alone. A plan takes a few milliseconds and is not constexpr.
+/// Whether the share grows or falls with the budget depends on the runs.
 template <MetricKind kind = MetricKind::unknown>
 struct Recommended {
   std::optional<double> base_score{};  ///< of the model before any label
@@ -37,7 +38,9 @@ struct Recommended {
         .kind = kind,
         .base_score = base_score,
         .runs = runs};
-    if (question.money < std::min(question.prices.demonstration, question.prices.preference)) return {};
+    // Of two limits the second may pay for no label of a kind that the first pays for.
+    if (budget.affordable(Stage::sft) == Examples{}) return budget.split(Share{0});
+    if (budget.affordable(Stage::preference) == Examples{}) return budget.split(Share{1});
     return budget.split(recommended_share(published_prior(), question));
   }
 
@@ -54,17 +57,15 @@ struct Recommended {
     return policy_name("Recommended", {known});
   }
   [[nodiscard]] std::string_view broken_requirement() const {
-    const auto usable = [](const Observation& run) {
-      return run.score >= 0 && run.score <= 1 && run.demonstrations >= Examples{} &&
-             run.preferences >= Examples{} && run.seeds >= 1 &&
-             (!run.standard_error || (*run.standard_error > 0 && *run.standard_error <= 1));
-    };
-    const bool base_is_score = !base_score || (*base_score >= 0 && *base_score <= 1);
     const auto is_base = [](const Observation& run) { return detail::labels_of(run) == 0; };
     if (base_score && std::ranges::any_of(runs, is_base)) return "the base model's score once";
-    return base_is_score && std::ranges::all_of(runs, usable)
-               ? ""
-               : "scores in (0, 1), of labels that are not negative and of at least one seed";
+    try {
+      if (base_score) detail::require_score("Recommended", *base_score, "the base model");
+      for (const Observation& run : runs) detail::require_usable("Recommended", run, "a run");
+    } catch (const DataError&) {
+      return "scores in (0, 1), of labels that are not negative and of at least one seed";
+    }
+    return "";
   }
 };
 
