@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "test.hpp"
+#include "tithe/study/label_price.hpp"
 
 namespace {
 
@@ -173,6 +174,18 @@ CATCH_TEST_CASE("labels are paid by their own tokens, as far as the money goes",
   Ledger with_training{budget(17.5).paying_for(of_label, device), plan};
   with_training.draw(GrowingPool{}, plan[0]);
   CATCH_CHECK(with_training.spent() == Money::of(6.3 + 3 * 0.0004).parts());
+
+  // A study's record has what the labels cost on average, without their training: 1.1 and 2.1 for the two.
+  const Plan two{{Stage::sft, Examples{2}}};
+  Ledger recorded{budget(17.5).paying_for(of_label, device), two};
+  CATCH_CHECK(label_price(recorded, Stage::sft) == test::Approx(2.1));  // as planned, while none is paid
+  recorded.draw(GrowingPool{}, two[0]);
+  CATCH_CHECK(label_price(recorded, Stage::sft) == test::Approx(1.6).epsilon(1e-12));
+  const AnnotationPrices prices{.demonstration = Money::of(2), .preference = Money::of(1)};
+  Ledger at_prices{Budget::money(Money::of(9), prices).paying_for(of_label, device), two};
+  at_prices.draw(GrowingPool{}, two[0]);
+  CATCH_CHECK(label_price(at_prices, Stage::sft) == 2);
+  CATCH_CHECK(label_price(Ledger{Budget::examples(9), two}, Stage::sft) == 0);
 
   // The first label costs 11.1, and 2.1 are there: nothing is paid.
   const Plan one{{Stage::sft, Examples{1}}};

@@ -139,12 +139,12 @@ inline Advice made_up_advice() {
   answer.epsilon = 0.021;
   answer.region = {0.35, 0.8};
   answer.regret = 0.011;
-  for (const auto& [name, share] : std::initializer_list<std::pair<const char*, double>>{
-           {"preferences alone", 0},
-           {"a quarter of the labels", 0.4},
-           {"half of the labels", 0.667},
-           {"demonstrations alone", 1},
-           {"the study's rule of thumb", 0.25}}) {
+  for (const auto& [name, share] :
+       std::initializer_list<std::pair<const char*, double>>{{"preferences alone", 0},
+                                                             {"a quarter of the labels", 0.4},
+                                                             {"half of the labels", 0.667},
+                                                             {"demonstrations alone", 1},
+                                                             {"the study's rule of thumb", 0.25}}) {
     const LinePoint& point = answer.line[static_cast<std::size_t>(share * 20)];
     const double gain = answer.score - point.score;
     answer.rules.push_back({name,

@@ -42,7 +42,17 @@ CATCH_TEST_CASE("numbers are written as people read them", "[report]") {
   CATCH_CHECK(money_text(12.5) == "12.50");
   CATCH_CHECK(money_text(0.002) == "0.002");
   CATCH_CHECK(operations_text(3.14e12) == "3.1 × 10¹²");
+  CATCH_CHECK(money_text(0.00000125) == "0.00000125");
+  CATCH_CHECK(money_text(4e-7) == "0.0000004");
+  CATCH_CHECK(money_text(-2.5e-12) == "−2.5 × 10⁻¹²");
+  CATCH_CHECK(money_text(999.999) == "1,000");
+  CATCH_CHECK(money_text(0.) == "0");
   CATCH_CHECK(operations_text(0) == "–");
+  CATCH_CHECK(operations_text(999) == "999");
+  CATCH_CHECK(operations_text(999'940) == "999.9 × 10³");
+  CATCH_CHECK(operations_text(999'960) == "1.0 × 10⁶");
+  CATCH_CHECK(short_text(999'999) == "1M");
+  CATCH_CHECK(short_text(999'000) == "999k");
   CATCH_CHECK(budget_text(1000, "examples") == "1,000 labels");
   CATCH_CHECK(budget_text(12.5, "money") == "12.50");
   CATCH_CHECK(budget_text(2e15, "compute") == "2.0 × 10¹⁵ operations");
@@ -82,10 +92,42 @@ CATCH_TEST_CASE("several seeds are a mean with Student's interval over them", "[
   CATCH_CHECK(mean.samples == 3);
   CATCH_CHECK(mean_over_runs(std::span{runs}.first(1)).low == 0.1);  // its own
   const std::vector<Estimate> wide{{"a", 0.1, 0.1, 0.1, 1}, {"a", 0.9, 0.9, 0.9, 1}};
-  CATCH_CHECK(mean_over_runs(wide).low == 0);  // a share stays one
-  CATCH_CHECK(mean_over_runs(wide).high == 1);
-  const std::vector<Estimate> losses{{"nll", 1, 1, 1, 1}, {"nll", 3, 3, 3, 1}};
-  CATCH_CHECK(mean_over_runs(losses).low < 0);
+  CATCH_CHECK(mean_over_runs(wide, FigureRange::share).low == 0);  // a share stays one
+  CATCH_CHECK(mean_over_runs(wide, FigureRange::share).high == 1);
+  CATCH_CHECK(mean_over_runs(wide).low < 0);  // and a divergence under 1 is none
+  CATCH_CHECK(mean_over_runs(wide).high > 1);
+  // Seeds that agree say nothing of the held-out examples, which they share.
+  const std::vector<Estimate> equal{{"a", 0.5, 0.4, 0.62, 70}, {"a", 0.5, 0.4, 0.62, 70}};
+  CATCH_CHECK(mean_over_runs(equal).low == 0.4);
+  CATCH_CHECK(mean_over_runs(equal).high == 0.62);
+  CATCH_CHECK(figure_text(mean_over_runs(equal)) == "0.500 [0.400, 0.620]");
+  const double none = std::nan("");
+  const std::vector<Estimate> unknown{{"a", 0.4, none, none, 9}, {"a", 0.6, none, none, 9}};
+  CATCH_CHECK(mean_over_runs(unknown).low < 0.4);  // by the seeds alone
+}
+
+CATCH_TEST_CASE("shares alone end at 0 and at 1, whatever else lies between them", "[report]") {
+  CATCH_CHECK(is_share(share_estimate("accuracy", 3, 40)));
+  CATCH_CHECK(is_share(share_estimate("accuracy", 0, 40)));
+  CATCH_CHECK(!is_share({"divergence", 0.3, 0.2, 0.4, 40}));
+  CATCH_CHECK(!is_share({"norm", 0.3, 0.3, 0.3, 1}));
+  std::vector<CellRecord> records =
+      made_up_records({.budgets = {100}, .shares = {0.5}, .seeds = {1, 2}, .losses = {"Dpo<0.1>"}});
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::int64_t right = i == 0 ? 2 : 38;
+    const Estimate share = share_estimate("accuracy", right, 40);
+    records[i].scores = {share, {"loss", share.value, share.value, share.value, 40}};
+    records[i].probes = {{"sft", {"divergence", share.value, share.value, share.value, 40}}};
+  }
+  const auto panels = score_panels(records);
+  CATCH_REQUIRE(panels.size() == 2);
+  CATCH_CHECK(panels[0].lines[0].points[0].score.low == 0);
+  CATCH_CHECK(panels[0].lines[0].points[0].score.high == 1);
+  CATCH_CHECK(panels[1].lines[0].points[0].score.low < 0);
+  const auto probes = probe_panels(records);
+  CATCH_REQUIRE(probes.size() == 1);
+  CATCH_CHECK(probes[0].lines[0].points[0].estimate.low < 0);
+  CATCH_CHECK(probes[0].lines[0].points[0].estimate.high > 1);
 }
 
 CATCH_TEST_CASE("records are gathered by panel, share and budget, whatever their order", "[report]") {
@@ -120,6 +162,15 @@ CATCH_TEST_CASE("records are gathered by panel, share and budget, whatever their
   CATCH_CHECK(totals[0].paid_money == test::Approx(2.0 * static_cast<double>(paid)));
   CATCH_CHECK(totals[0].steps_shared == shared);
   CATCH_CHECK(shared > 0);
+  // Of 120 cells 24 have no demonstrations and 24 no preferences; the others have both, and are one cell each.
+  CATCH_CHECK(totals[0].cells == 96);
+  CATCH_CHECK(totals[1].cells == 96);
+  const StageTotal all = total_of_stages(records);
+  CATCH_CHECK(all.cells == 120);
+  CATCH_CHECK(all.paid == totals[0].paid + totals[1].paid);
+  CATCH_CHECK(all.paid_money == test::Approx(totals[0].paid_money + totals[1].paid_money));
+  CATCH_CHECK(all.steps_shared == shared);
+  CATCH_CHECK(contains(markdown_report(report_input(records)), "| all | 120 | "));
 
   const auto probes = probe_panels(records);
   CATCH_REQUIRE(probes.size() == 10);
@@ -249,6 +300,9 @@ CATCH_TEST_CASE("what records say is shown and never obeyed", "[report]") {
               "<p title=\"&quot;&gt;&lt;i&gt;\">&lt;b&gt;</p>");
   CATCH_CHECK(markdown_escaped("a|b <i> [x](http://y)\nz") == "a\\|b &lt;i&gt; \\[x\\]\\(http\\://y\\) z");
   CATCH_CHECK(!contains(markdown_escaped("<img src=x>"), "<"));
+  CATCH_CHECK(markdown_escaped("the study's \"rule\" & #1 \u202E") ==
+              "the study's \"rule\" &amp; \\#1 \uFFFD");  // no entity whose '#' is escaped in turn
+  CATCH_CHECK(!contains(markdown_report(test::made_up_report()), "&\\#"));
   CATCH_CHECK(!contains(markdown_escaped("see http://x"), "http://"));
 }
 

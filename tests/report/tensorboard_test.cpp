@@ -1,6 +1,11 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "tithe/report/tensorboard.hpp"
 
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <filesystem>
 #include <limits>
 #include <string>
@@ -59,4 +64,30 @@ CATCH_TEST_CASE("an event file grows step by step and is never written over", "[
   CATCH_CHECK(std::filesystem::file_size(second.path()) == header);
   const auto error = test::thrown<FileError>([&] { TensorBoardFile{first.path() / "below"}; });
   CATCH_CHECK(test::contains(error.what(), "TensorBoardFile needs to make the folder"));
+}
+
+CATCH_TEST_CASE("an event file that cannot be written is closed", "[report]") {
+  const test::TemporaryFolder folder;
+  const auto next_descriptor = [] {  // the lowest that is free
+    const int descriptor = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::close(descriptor);
+    return descriptor;
+  };
+  const int before = next_descriptor();
+  rlimit limit{};
+  CATCH_REQUIRE(::getrlimit(RLIMIT_FSIZE, &limit) == 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = limit.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  CATCH_REQUIRE(::setrlimit(RLIMIT_FSIZE, &none) == 0);  // no file may grow, as on a full disk
+  std::string said;
+  try {
+    const TensorBoardFile file{folder.path()};
+  } catch (const FileError& error) {
+    said = error.what();
+  }
+  CATCH_REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  std::signal(SIGXFSZ, handler);
+  CATCH_CHECK(test::contains(said, "TensorBoardFile needs to write"));
+  CATCH_CHECK(next_descriptor() == before);
+  CATCH_CHECK(TensorBoardFile{folder.path()}.path() != std::filesystem::path{});
 }

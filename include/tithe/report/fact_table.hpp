@@ -120,7 +120,8 @@ inline FactTable probe_table(const ProbePanel& panel) {
   return table;
 }
 
-inline FactTable ledger_table(const std::vector<StageTotal>& stages) {
+/// `all` is the last row, where there are several stages.
+inline FactTable ledger_table(const std::vector<StageTotal>& stages, const StageTotal& all) {
   FactTable table{.caption = "What was planned and paid, by stage, over all cells",
                   .columns = {{"stage", Align::left},
                               {"cells"},
@@ -139,19 +140,7 @@ inline FactTable ledger_table(const std::vector<StageTotal>& stages) {
                           operations_text(total.planned_operations), operations_text(total.operations),
                           count_text(total.steps), count_text(total.steps_shared)});
   };
-  StageTotal all{.stage = "all"};
-  for (const StageTotal& stage : stages) {
-    add(stage);
-    all.cells = std::max(all.cells, stage.cells);
-    all.planned += stage.planned;
-    all.paid += stage.paid;
-    all.planned_money += stage.planned_money;
-    all.paid_money += stage.paid_money;
-    all.planned_operations += stage.planned_operations;
-    all.operations += stage.operations;
-    all.steps += stage.steps;
-    all.steps_shared += stage.steps_shared;
-  }
+  for (const StageTotal& stage : stages) add(stage);
   if (stages.size() > 1) add(all);
   return table;
 }

@@ -20,9 +20,16 @@ namespace tithe {
 inline std::string markdown_escaped(std::string_view text) {
   constexpr std::string_view special = "\\`*_{}[]()#+!|~$@";
   std::string shown;
-  for (const char c : Markup::escaped(text)) {
+  for (const char c : Markup::seen(text)) {
     if (special.find(c) != special.npos) shown += '\\';
-    shown += c == '\n' || c == '\t' ? ' ' : c;
+    if (c == '&')
+      shown += "&amp;";
+    else if (c == '<')
+      shown += "&lt;";
+    else if (c == '>')
+      shown += "&gt;";
+    else
+      shown += c == '\n' || c == '\t' ? ' ' : c;
   }
   // What an address begins with makes a link of its own.
   for (std::size_t at = shown.find("://"); at != shown.npos; at = shown.find("://", at + 4))
@@ -96,7 +103,7 @@ inline std::string markdown_report(const ReportInput& input) {
   if (input.probes.empty()) text += "No probes were recorded with these cells.\n\n";
   text += "## What was paid\n\n";
   text += input.stages.empty() ? "No cell has spent anything that was recorded.\n\n"
-                               : markdown_table(ledger_table(input.stages));
+                               : markdown_table(ledger_table(input.stages, input.all_stages));
   if (const FactTable failed = failed_table(input.records); !failed.rows.empty())
     text += "## Cells that failed\n\n" + markdown_table(failed);
   text += "## How to make the same again\n\n";

@@ -35,30 +35,39 @@ class Markup {
   [[nodiscard]] bool empty() const { return text_.empty(); }
   [[nodiscard]] const std::string& text() const { return text_; }
 
-  /// Escaped for content and for quoted attributes alike. What is no UTF-8, control characters, and those that would
-  /// turn the direction of the text around them become U+FFFD.
+  /// Escaped for content and for quoted attributes alike, of what can be seen.
   static std::string escaped(std::string_view text) {
+    std::string shown;
+    shown.reserve(text.size());
+    for (const char c : seen(text)) {
+      if (c == '&')
+        shown += "&amp;";
+      else if (c == '<')
+        shown += "&lt;";
+      else if (c == '>')
+        shown += "&gt;";
+      else if (c == '"')
+        shown += "&quot;";
+      else if (c == '\'')
+        shown += "&#39;";
+      else
+        shown += c;
+    }
+    return shown;
+  }
+
+  /// Text as it is, but what is no UTF-8, control characters, and those that would turn the direction of the text around
+  /// them, which become U+FFFD.
+  static std::string seen(std::string_view text) {
     std::string shown;
     shown.reserve(text.size());
     while (!text.empty()) {
       const Utf8Piece piece = next_utf8(text);
-      const std::string_view bytes = text.substr(0, piece.length);
-      text.remove_prefix(piece.length);
-      if (!piece.valid || is_unseen(piece.code)) {
+      if (piece.valid && !is_unseen(piece.code))
+        shown += text.substr(0, piece.length);
+      else
         shown += "\xEF\xBF\xBD";
-      } else if (bytes == "&") {
-        shown += "&amp;";
-      } else if (bytes == "<") {
-        shown += "&lt;";
-      } else if (bytes == ">") {
-        shown += "&gt;";
-      } else if (bytes == "\"") {
-        shown += "&quot;";
-      } else if (bytes == "'") {
-        shown += "&#39;";
-      } else {
-        shown += bytes;
-      }
+      text.remove_prefix(piece.length);
     }
     return shown;
   }

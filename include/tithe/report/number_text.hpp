@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -57,23 +58,31 @@ inline std::string share_text(double share) { return plain_text(100 * share, 1) 
 inline std::string share_text(const Interval& shares) {
   return plain_text(100 * shares.low, 0) + "% to " + plain_text(100 * shares.high, 0) + '%';
 }
-/// Money in units of its currency: "6,000", "12.50", "0.002".
+/// "3.1 × 10¹²", "2.5 × 10⁻¹²": powers of ten in threes.
+inline std::string power_text(double value) {
+  constexpr std::array<std::string_view, 10> digits{"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
+  int power = static_cast<int>(std::floor(std::log10(std::abs(value)) / 3)) * 3;
+  if (fixed_text(std::abs(value) / std::pow(10, power), 1) == "1000.0") power += 3;  // by what is shown
+  std::string text = (value < 0 ? "−" : "") + fixed_text(std::abs(value) / std::pow(10, power), 1) + " × 10";
+  if (power < 0) text += "⁻";
+  for (const char digit : std::to_string(std::abs(power)))
+    text += digits.at(static_cast<std::size_t>(digit - '0'));
+  return text;
+}
+/// Money in units of its currency: "6,000", "12.50", "0.002", "0.00000125". Never 0 for what is not.
 inline std::string money_text(double units) {
   const double size = std::abs(units);
-  if (size >= 1000 || units == std::round(units)) return plain_text(units, 0);
-  if (size < 1) return plain_text(units, 6);
+  if (size >= 999.995 || units == std::round(units)) return plain_text(units, 0);
+  if (size < 1e-9) return power_text(units);
+  // At least three digits that count.
+  if (size < 1) return plain_text(units, std::max(6, 2 - static_cast<int>(std::floor(std::log10(size)))));
   return score_text(units, 2);
 }
 inline std::string money_text(Money money) { return money_text(money.units()); }
-/// "3.1 × 10¹²": powers of ten in threes.
+/// "3.1 × 10¹²", and "–" for none.
 inline std::string operations_text(double operations) {
   if (!(operations > 0)) return "–";
-  constexpr std::array<std::string_view, 10> digits{"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
-  const int power = static_cast<int>(std::floor(std::log10(operations) / 3)) * 3;
-  if (power < 3) return plain_text(operations, 0);
-  std::string text = fixed_text(operations / std::pow(10, power), 1) + " × 10";
-  for (const char digit : std::to_string(power)) text += digits.at(static_cast<std::size_t>(digit - '0'));
-  return text;
+  return operations < 999.5 || std::isinf(operations) ? plain_text(operations, 0) : power_text(operations);
 }
 /// "42 s", "3 min 20 s", "2 h 5 min".
 inline std::string duration_text(double seconds) {

@@ -64,9 +64,10 @@ inline NiceRange nice_range(double low, double high, int count = 5) {
 /// "5k" for 5,000: numbers beside a logarithmic axis.
 inline std::string short_text(double value) {
   if (value >= 1e12) return operations_text(value);
-  if (value >= 1e9) return plain_text(value / 1e9, 2) + 'G';
-  if (value >= 1e6) return plain_text(value / 1e6, 2) + 'M';
-  if (value >= 1e3) return plain_text(value / 1e3, 2) + 'k';
+  // By what is shown: 999,999 is 1M, not 1,000k.
+  if (value >= 999.995e6) return plain_text(value / 1e9, 2) + 'G';
+  if (value >= 999.995e3) return plain_text(value / 1e6, 2) + 'M';
+  if (value >= 999.5) return plain_text(value / 1e3, 2) + 'k';
   return value >= 10 ? plain_text(value, 0) : plain_text(value, 3);
 }
 

@@ -119,19 +119,16 @@ inline Markup probe_section(const ReportInput& input) {
 inline Markup ledger_section(const ReportInput& input) {
   if (input.stages.empty())
     return section("What was paid", "ledger", absent("No cell has spent anything that was recorded."));
-  std::int64_t steps = 0;
-  std::int64_t saved = 0;
-  for (const StageTotal& stage : input.stages) {
-    steps += stage.steps;
-    saved += stage.steps_shared;
-  }
+  const std::int64_t steps = input.all_stages.steps;
+  const std::int64_t saved = input.all_stages.steps_shared;
   std::string words = "Sharing what cells have in common saved " + count_text(saved) + " of " +
                       count_text(steps) + " training steps (" +
                       share_text(steps > 0 ? static_cast<double>(saved) / static_cast<double>(steps) : 0) +
                       ").";
   if (saved == 0)
     words = "No cell shared a stage with another, so all " + count_text(steps) + " training steps were made.";
-  return section("What was paid", "ledger", paragraph(words) + html_table(ledger_table(input.stages)));
+  return section("What was paid", "ledger",
+                 paragraph(words) + html_table(ledger_table(input.stages, input.all_stages)));
 }
 
 inline Markup cell_section(const ReportInput& input) {

@@ -73,6 +73,24 @@ inline std::string field(int number, WireType type, const std::string& value) {
   return varint(key) + (type == WireType::bytes ? varint(value.size()) : std::string{}) + value;
 }
 
+/// An open file, which is closed whatever its owner's constructor throws.
+class OwnedDescriptor {
+ public:
+  explicit OwnedDescriptor(int value = -1) : value_{value} {}
+  OwnedDescriptor(OwnedDescriptor&& other) noexcept : value_{std::exchange(other.value_, -1)} {}
+  OwnedDescriptor& operator=(OwnedDescriptor&& other) noexcept {
+    std::swap(value_, other.value_);
+    return *this;
+  }
+  ~OwnedDescriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  [[nodiscard]] int value() const { return value_; }
+
+ private:
+  int value_;
+};
+
 }  // namespace detail
 
 /// Seconds since 1970.
@@ -113,22 +131,16 @@ class TensorBoardFile {
     std::filesystem::create_directories(folder, error);
     if (error) detail::fail_file(who, folder, "make the folder", error.value());
     const auto seconds = static_cast<std::int64_t>(now().count());
-    for (int number = 0; descriptor_ < 0; ++number) {
+    for (int number = 0; descriptor_.value() < 0; ++number) {
       // TensorBoard looks for "tfevents" in the name and reads a folder's files in the order of their names.
       path_ = folder / ("events.out.tfevents." + std::to_string(seconds) + ".tithe." +
                         std::to_string(::getpid()) + '.' + std::to_string(number));
-      descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
-      if (descriptor_ < 0 && errno != EEXIST) detail::fail_file(who, path_, "create the file", errno);
+      descriptor_ = detail::OwnedDescriptor{
+          ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666)};
+      if (descriptor_.value() < 0 && errno != EEXIST) detail::fail_file(who, path_, "create the file", errno);
     }
     write(tensorboard_header(now()));
   }
-  TensorBoardFile(TensorBoardFile&& other) noexcept
-      : path_{std::move(other.path_)}, descriptor_{std::exchange(other.descriptor_, -1)} {}
-  TensorBoardFile& operator=(TensorBoardFile&&) = delete;
-  ~TensorBoardFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
   /// Adds a step, which TensorBoard can see at once. `step` counts over the whole run. Throws FileError.
@@ -140,7 +152,7 @@ class TensorBoardFile {
   static WallTime now() { return std::chrono::system_clock::now().time_since_epoch(); }
   void write(std::string_view bytes) const {
     while (!bytes.empty()) {
-      const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
+      const ssize_t count = ::write(descriptor_.value(), bytes.data(), bytes.size());
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) detail::fail_file(who, path_, "write", errno);
       bytes.remove_prefix(static_cast<std::size_t>(count));
@@ -148,7 +160,7 @@ class TensorBoardFile {
   }
 
   std::filesystem::path path_{};
-  int descriptor_ = -1;
+  detail::OwnedDescriptor descriptor_{};
 };
 
 }  // namespace tithe

@@ -6,6 +6,7 @@
 #include "tithe/budget/ledger.hpp"
 #include "tithe/core/stage.hpp"
 #include "tithe/study/cell_record.hpp"
+#include "tithe/study/label_price.hpp"
 #include "tithe/train/run.hpp"
 
 /// What a run tells the record of its cell.
@@ -22,11 +23,9 @@ inline void take_in(const RunReport& report, CellRecord& record) {
     StageSpending spending{.stage = std::string{name(stage)},
                            .planned = ledger.planned(stage),
                            .paid = ledger.paid(stage),
+                           .price = label_price(ledger, stage),
                            .planned_operations = ledger.planned_compute(stage).operations(),
                            .operations = ledger.spent_compute(stage).operations()};
-    if (ledger.budget().is_money()) {
-      spending.price = Money::from_parts(ledger.budget().price(stage)).units();
-    }
     bool any = false;
     spending.shared = true;
     for (const SliceReport& slice : report.slices) {

@@ -18,7 +18,7 @@ struct StageSpending {
   std::string stage{};  ///< "sft" or "preference"
   Examples planned{};
   Examples paid{};
-  double price = 0;  ///< of one label, in units of money; 0 where the budget is one of examples
+  double price = 0;  ///< of one label's annotation, on average; 0 where the budget is not money
   std::int64_t steps = 0;
   /// Another cell that begins alike had trained it; which of them does may differ between two runs of the study.
   bool shared = false;

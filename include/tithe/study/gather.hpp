@@ -17,50 +17,11 @@
 #include "tithe/core/error.hpp"
 #include "tithe/core/record.hpp"
 #include "tithe/study/cell_record.hpp"
+#include "tithe/study/mean_over_runs.hpp"
 #include "tithe/study/report_input.hpp"
 
 /// A study's records, gathered into what a report shows: means over seeds, their intervals, and sums.
 namespace tithe {
-namespace detail {
-
-/// The 97.5% quantile of Student's t distribution.
-inline double student_975(std::int64_t degrees) {
-  constexpr std::array table{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                             2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                             2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
-  if (degrees <= static_cast<std::int64_t>(table.size()))
-    return table.at(static_cast<std::size_t>(degrees - 1));
-  return 1.95996 + 2.45 / static_cast<double>(degrees);  // within 0.001 from 31 on
-}
-
-}  // namespace detail
-
-/// The mean of several runs' figures with Student's 95% interval over the runs, cut to [0, 1] where all figures and
-/// their intervals are inside. A single run keeps the interval of its own, which knows the held-out examples but not
-/// the seeds. `samples` counts the runs. Figures that are not finite make the mean so.
-inline Estimate mean_over_runs(std::span<const Estimate> runs) {
-  if (runs.empty()) return {};
-  Estimate mean{.name = runs[0].name, .samples = static_cast<std::int64_t>(runs.size())};
-  if (runs.size() == 1) {
-    mean.value = runs[0].value;
-    mean.low = runs[0].low;
-    mean.high = runs[0].high;
-    return mean;
-  }
-  const auto count = static_cast<double>(runs.size());
-  bool is_share = true;
-  for (const Estimate& run : runs) {
-    mean.value += run.value / count;
-    is_share = is_share && run.value >= 0 && run.value <= 1 && run.low >= 0 && run.high <= 1;
-  }
-  double squares = 0;
-  for (const Estimate& run : runs) squares += (run.value - mean.value) * (run.value - mean.value);
-  const double half = detail::student_975(mean.samples - 1) * std::sqrt(squares / (count - 1) / count);
-  mean.low = is_share ? std::max(0.0, mean.value - half) : mean.value - half;
-  mean.high = is_share ? std::min(1.0, mean.value + half) : mean.value + half;
-  return mean;
-}
-
 /// Throws DataError for a budget or a share that no cell can have: records are sorted and drawn by them.
 inline void require_drawable(std::span<const CellRecord> records) {
   for (const CellRecord& record : records) {
@@ -194,7 +155,8 @@ inline std::vector<ScorePanel> score_panels(std::span<const CellRecord> records,
           const auto count = static_cast<std::int64_t>(runs.size());
           point.demonstrations = Examples{(demonstrations + count / 2) / count};
           point.preferences = Examples{(preferences + count / 2) / count};
-          point.score = mean_over_runs(runs);
+          const bool all_shares = std::ranges::all_of(runs, is_share);
+          point.score = mean_over_runs(runs, all_shares ? FigureRange::share : FigureRange::any);
           line.points.push_back(std::move(point));
         }
         panel.lines.push_back(std::move(line));
@@ -258,6 +220,21 @@ inline std::vector<ProbePanel> probe_panels(std::span<const CellRecord> records)
   return panels;
 }
 
+namespace detail {
+
+inline void add(StageTotal& total, const StageSpending& stage) {
+  total.planned += stage.planned;
+  total.paid += stage.paid;
+  total.planned_money += stage.price * static_cast<double>(stage.planned.value());
+  total.paid_money += stage.price * static_cast<double>(stage.paid.value());
+  total.steps += stage.steps;
+  total.steps_shared += stage.shared ? stage.steps : 0;
+  total.planned_operations += stage.planned_operations;
+  total.operations += stage.operations;
+}
+
+}  // namespace detail
+
 /// What the stages of all cells that did not fail came to, in the order in which cells have them.
 inline std::vector<StageTotal> stage_totals(std::span<const CellRecord> records) {
   std::vector<StageTotal> totals;
@@ -268,20 +245,24 @@ inline std::vector<StageTotal> stage_totals(std::span<const CellRecord> records)
                              [&](const StageTotal& total) { return total.stage == stage.stage; });
       if (at == totals.end()) at = totals.insert(totals.end(), {.stage = stage.stage});
       ++at->cells;
-      at->planned += stage.planned;
-      at->paid += stage.paid;
-      at->planned_money += stage.price * static_cast<double>(stage.planned.value());
-      at->paid_money += stage.price * static_cast<double>(stage.paid.value());
-      at->steps += stage.steps;
-      at->steps_shared += stage.shared ? stage.steps : 0;
-      at->planned_operations += stage.planned_operations;
-      at->operations += stage.operations;
+      detail::add(*at, stage);
     }
   }
   const auto sft = std::find_if(totals.begin(), totals.end(),
                                 [](const StageTotal& total) { return total.stage == "sft"; });
   if (sft != totals.end()) std::rotate(totals.begin(), sft, sft + 1);  // first, whatever cell came first
   return totals;
+}
+
+/// What all stages came to together: a cell of two stages is one cell of it.
+inline StageTotal total_of_stages(std::span<const CellRecord> records) {
+  StageTotal total{.stage = "all"};
+  for (const CellRecord& record : records) {
+    if (record.failed() || record.stages.empty()) continue;
+    ++total.cells;
+    for (const StageSpending& stage : record.stages) detail::add(total, stage);
+  }
+  return total;
 }
 
 /// Everything of a report that follows from its records alone; the title is the studies' names. Throws DataError for records
@@ -299,6 +280,7 @@ inline ReportInput report_input(std::vector<CellRecord> records, const std::stri
   input.panels = score_panels(input.records, metric);
   input.probes = probe_panels(input.records);
   input.stages = stage_totals(input.records);
+  input.all_stages = total_of_stages(input.records);
   return input;
 }
 

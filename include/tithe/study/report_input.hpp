@@ -56,7 +56,7 @@ struct ProbePanel {
   std::vector<ProbeLine> lines{};
 };
 
-/// What one stage came to in all cells that did not fail.
+/// What one stage came to in all cells that did not fail. Money is what labels cost on average, times their number.
 struct StageTotal {
   std::string stage{};
   std::int64_t cells = 0;
@@ -120,6 +120,7 @@ struct ReportInput {
   std::vector<ScorePanel> panels{};
   std::vector<ProbePanel> probes{};
   std::vector<StageTotal> stages{};
+  StageTotal all_stages{};  ///< their sum, in which a cell of two stages is one cell
   std::optional<Advice> advice{};
   std::string no_advice{};  ///< why there is none
   Reproduction reproduction{};
