@@ -199,6 +199,13 @@ CATCH_TEST_CASE("a key changes with everything that decides a cell, and with not
   // golden_key.py: the key that another program makes of the same facts.
   CATCH_CHECK(cell_key(cell, identity) == "40716cd7115766765ee512c8c560dc71f2fc8c8452f390aa5d5b70117cdaab0b");
 
+  // What is no UTF-8 would stand for other bytes too.
+  for (const auto& change : {+[](CellPoint& c, Identity&) { c.axes["slip"] = "\xff"; },
+                             +[](CellPoint& c, Identity&) { c.task = "\xff"; },
+                             +[](CellPoint&, Identity& facts) { facts["data \xff"] = "1"; }}) {
+    CATCH_CHECK(test::contains(test::thrown<OptionError>([&] { add(change); }).what(), "in UTF-8"));
+  }
+
   auto study = test::small_study();
   study.axes.push_back({"noise", {"a", "b"}});
   const auto keys_of = [](const auto& cells) {

@@ -2,6 +2,7 @@
 #include "tithe/study/observations.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <vector>
@@ -16,10 +17,11 @@ using test::Approx;
 using test::contains;
 using test::thrown;
 
-CellRecord cell(const std::string& loss, std::int64_t demonstrations, std::int64_t preferences,
-                double score) {
+CellRecord cell(const std::string& loss, std::int64_t demonstrations, std::int64_t preferences, double score,
+                std::uint64_t seed = 1) {
   CellRecord record{.key = loss + std::to_string(demonstrations), .study = "study", .task = "sums"};
   record.axes["loss"] = loss;
+  record.seed = Seed{seed};
   record.demonstrations = Examples{demonstrations};
   record.preferences = Examples{preferences};
   record.scores = {{.name = "exact_match", .value = score}, {.name = "format", .value = 1 - score}};
@@ -27,8 +29,9 @@ CellRecord cell(const std::string& loss, std::int64_t demonstrations, std::int64
 }
 
 CATCH_TEST_CASE("records as observations: the mean over seeds, a panel a setting", "[study]") {
-  std::vector<CellRecord> records{cell("Dpo", 100, 0, .3), cell("Kto", 50, 50, .5), cell("Dpo", 100, 0, .1),
-                                  cell("Dpo", 0, 100, .2), cell("Dpo", 100, 0, .2)};
+  std::vector<CellRecord> records{cell("Dpo", 100, 0, .3), cell("Kto", 50, 50, .5),
+                                  cell("Dpo", 100, 0, .1, 2), cell("Dpo", 0, 100, .2),
+                                  cell("Dpo", 100, 0, .2, 3)};
   records.push_back(cell("Dpo", 0, 100, .9));
   records.back().error = "the loss is not finite";
   const StudyObservations seen = observations_of(records, {}, MetricKind::verified);
@@ -74,18 +77,53 @@ CATCH_TEST_CASE("records as observations: the base model's score is in every pan
   CATCH_CHECK(observations_of(records).panels[0].runs.size() == 1);
 }
 
+CATCH_TEST_CASE("records as observations: several cells of one seed are one seed", "[study]") {
+  // Two budgets that buy the same labels, and one more seed.
+  const std::vector<CellRecord> records{cell("Dpo", 100, 0, .1), cell("Dpo", 100, 0, .3),
+                                        cell("Dpo", 100, 0, .6, 2)};
+  const StudyObservations seen = observations_of(records);
+  CATCH_CHECK(seen.cells == 3);
+  CATCH_REQUIRE(seen.panels.at(0).runs.size() == 1);
+  CATCH_CHECK(seen.panels[0].runs[0].seeds == 2);
+  CATCH_CHECK(seen.panels[0].runs[0].score == Approx(.4));  // of .2 and .6
+}
+
+CATCH_TEST_CASE("records as observations: what no loss decided is in every panel that is otherwise alike",
+                "[study]") {
+  CellRecord dpo = cell("Dpo", 50, 50, .5), kto = cell("Kto", 50, 50, .6), dft = cell("Dpo", 50, 50, .7);
+  dpo.axes["schedule"] = "SftCount<50>";
+  dft.axes["supervised"] = "Dft";
+  CellRecord sft = cell("", 100, 0, .4);
+  sft.axes = {{"schedule", "SftOnly"}};
+  const StudyObservations seen = observations_of(std::vector{sft, dpo, kto, dft});
+  CATCH_REQUIRE(seen.panels.size() == 3);
+  CATCH_CHECK(seen.panels[0].name == "sums · loss Dpo");
+  CATCH_CHECK(seen.panels[0].runs ==
+              std::vector{Observation{Examples{50}, Examples{50}, .5}, Observation{Examples{100}, {}, .4}});
+  CATCH_CHECK(seen.panels[1].name == "sums · loss Dpo · supervised Dft");
+  CATCH_CHECK(seen.panels[1].runs.size() == 1);  // of another supervised loss
+  CATCH_CHECK(seen.panels[2].name == "sums · loss Kto");
+  CATCH_CHECK(seen.panels[2].runs.size() == 2);
+
+  CATCH_CHECK(observations_of(std::vector{sft}).panels.at(0).name == "sums");  // alone, in one of its own
+  sft.task = "stories";
+  CATCH_CHECK(observations_of(std::vector{sft, dpo, kto}).panels.size() == 3);
+}
+
 CATCH_TEST_CASE("records as observations: a cell without the score is refused by its key", "[study]") {
   const auto refused = [](const CellRecord& record, const std::string& metric) {
     return std::string{thrown<DataError>([&] { (void)observations_of(std::vector{record}, metric); }).what()};
   };
   CATCH_CHECK(contains(refused(cell("Dpo", 1, 2, .5), "wins"), "cell Dpo1 with \"exact_match\", \"format\""));
   CATCH_CHECK(contains(refused(cell("Dpo", 1, 2, 1.5), ""), "1.500000 in cell Dpo1"));
-  CATCH_CHECK(
-      contains(refused(cell("Dpo", 1, 2, std::numeric_limits<double>::quiet_NaN()), ""), "nan in cell"));
+  // Without any, or where it is not finite, a cell says nothing, and does not keep the others from it.
   CellRecord bare = cell("Dpo", 1, 2, .5);
-  CATCH_CHECK_NOTHROW(observations_of(std::vector{bare}));
   bare.scores.clear();
-  CATCH_CHECK(contains(refused(bare, ""), "no score in cell Dpo1"));
+  const StudyObservations seen = observations_of(
+      std::vector{cell("Dpo", 1, 2, std::numeric_limits<double>::quiet_NaN()),
+                  cell("Dpo", 1, 2, std::numeric_limits<double>::infinity()), bare, cell("Dpo", 1, 2, .5)});
+  CATCH_CHECK((seen.failed == 3 && seen.cells == 1));
+  CATCH_CHECK(seen.panels.at(0).runs == std::vector{Observation{Examples{1}, Examples{2}, .5}});
 }
 
 }  // namespace

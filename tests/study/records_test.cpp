@@ -88,15 +88,43 @@ CATCH_TEST_CASE("a malformed record is an error with its file, line and field") 
   CATCH_CHECK(contains(message("\"samples\":100", "\"samples\":1.5"), "a whole number"));
   CATCH_CHECK(
       contains(message("\"budget\":100.0", "\"budget\":\"100\""), "\"budget\": read_records needs a number"));
+  CATCH_CHECK(
+      contains(message("\"low\":", "\"low\":1"), "\"scores\"[0].\"low\": read_records needs an interval"));
+  CATCH_CHECK(contains(message("\"budget\":100.0", "\"budget\":\"nan\""), "\"budget\": read_records needs"));
+  CATCH_CHECK(contains(message("\"budget\":100.0", "\"budget\":-1"), "a number from 0, but found -1"));
+  CATCH_CHECK(contains(message("\"sft_share\":0.1", "\"sft_share\":17"), "a share from 0 to 1"));
+  CATCH_CHECK(contains(message("\"unit\":\"examples\"", "\"unit\":\"bananas\""), "found \"bananas\""));
+  CATCH_CHECK(contains(message("\"seconds\":", "\"seconds\":-"), "\"seconds\": read_records needs"));
   CATCH_CHECK(contains(message("\"slip\":\"0.1\"", "\"slip\":0.1"),
                        "\"axes\".\"slip\": read_records needs a string"));
   CATCH_CHECK(contains(message("\"shared\":false", "\"shared\":0"), "true or false"));
   CATCH_CHECK(contains(message("\"task\":", "\"key\":"), "each key once"));
   CATCH_CHECK(contains(message("{\"version\"", "[{\"version\""), "records.jsonl:7:"));
   CATCH_CHECK(
+      contains(message("\"key\":\"" + full_record().key, "\"key\":\""), "the digest that tells a cell"));
+  CATCH_CHECK(
       message("\"version\":1", "\"version\":2") ==
       "records.jsonl:7: \"version\": read_records needs records of version 1, but found version 2. Read them "
       "with the tithe that wrote them, or run the study in a new folder.");
+}
+
+CATCH_TEST_CASE("what no reader would take is not written") {
+  const test::TemporaryFolder folder;
+  RecordStore store{folder.path() / "records.jsonl"};
+  const auto refused = [&](const auto& change) {
+    CellRecord record = full_record(1);
+    change(record);
+    return std::string{thrown<StudyError>([&] { store.append(record); }).what()};
+  };
+  CATCH_CHECK(contains(refused([](CellRecord& r) { r.scores[0].samples = -1; }), "\"samples\""));
+  CATCH_CHECK(
+      contains(refused([](CellRecord& r) { r.demonstrations = Examples{-3}; }), "\"demonstrations\""));
+  CATCH_CHECK(contains(refused([](CellRecord& r) { r.key = "\xff"; }), "a key, and names of axes"));
+  CATCH_CHECK(contains(refused([](CellRecord& r) { r.axes = {{"\xff", "1"}, {"\xfe", "2"}}; }),
+                       "names of axes that differ"));
+  CATCH_CHECK(text_of(store.path()).empty());
+  CATCH_CHECK(store.append(full_record(1)));
+  CATCH_CHECK(RecordStore{store.path()}.records().size() == 1);
 }
 
 CATCH_TEST_CASE("a store keeps what is appended, and a second one sees it") {
@@ -136,6 +164,7 @@ CATCH_TEST_CASE(
   CellRecord again = full_record(1);
   again.seconds = 7;
   again.machine = {{"cpu", "another"}};
+  again.study = "another study with this cell";
   again.stages[0].shared = true;
   CATCH_CHECK_FALSE(store.append(again));
   again.scores[0].value += 1e-12;
@@ -152,7 +181,7 @@ CATCH_TEST_CASE("a torn last line is noted by readers, and cut off by whoever wr
   const test::TemporaryFolder folder;
   const auto path = folder.path() / "records.jsonl";
   const std::string first = line_of(full_record(1)), second = line_of(full_record(2));
-  for (const std::size_t torn : {std::size_t{1}, second.size() / 2, second.size() - 1}) {
+  for (const std::size_t torn : {std::size_t{1}, second.size() / 2, second.size() - 2}) {
     (void)folder.file("records.jsonl", first + second.substr(0, torn));
     const StudyRecords read = read_records(path);
     CATCH_CHECK(read.records.size() == 1);
@@ -166,16 +195,64 @@ CATCH_TEST_CASE("a torn last line is noted by readers, and cut off by whoever wr
     CATCH_CHECK(text_of(path) == first + line_of(full_record(3)));
   }
   // Longer than what is read at once to find the last newline, and a file that is nothing else.
-  (void)folder.file("records.jsonl", first + std::string(10'000, 'x'));
+  (void)folder.file("records.jsonl", first + "{\"version\":1,\"key\":\"" + std::string(10'000, 'x'));
   CATCH_CHECK(RecordStore{path}.records().size() == 1);
+  CATCH_CHECK(text_of(path) == first);
   (void)folder.file("records.jsonl", std::string(10'000, '\0'));
   CATCH_CHECK(RecordStore{path}.records().empty());
   CATCH_CHECK(text_of(path).empty());
 
-  // The negative control: a writer that does not cut it off spoils its own record too.
+  // The negative control: a writer that does not cut it off leaves it to be noted for good.
   (void)folder.file("records.jsonl", first + second.substr(0, 40));
   append_text(path, line_of(full_record(3)));
-  CATCH_CHECK(thrown<StudyError>([&] { (void)read_records(path); }).where().line == 2);
+  CATCH_CHECK(read_records(path).notes.size() == 1);
+}
+
+CATCH_TEST_CASE("a last line that is whole but for its end is kept, and what is no record is not cut") {
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "records.jsonl";
+  const std::string first = line_of(full_record(1)), second = line_of(full_record(2));
+  (void)folder.file("records.jsonl", first + second.substr(0, second.size() - 1));
+  CATCH_CHECK((read_records(path).records.size() == 2 && read_records(path).notes.empty()));
+  RecordStore store{path};
+  CATCH_CHECK(store.records().size() == 2);
+  CATCH_CHECK(store.append(full_record(3)));
+  CATCH_CHECK(text_of(path) == first + second + line_of(full_record(3)));
+
+  std::string newer = second.substr(0, second.size() - 1);
+  newer.replace(newer.find(":1"), 2, ":2");
+  for (const std::string& end : {std::string{"my notes"}, std::string{"{\"a\":1}"}, newer}) {
+    const std::string text = first + end;
+    (void)folder.file("records.jsonl", text);
+    CATCH_CHECK_THROWS_AS(RecordStore{path}, StudyError);
+    CATCH_CHECK_THROWS_AS(read_records(path), StudyError);
+    CATCH_CHECK(text_of(path) == text);
+  }
+  (void)folder.file("records.jsonl", "my notes");
+  CATCH_CHECK(
+      contains(thrown<StudyError>([&] { RecordStore{path}; }).what(), "found \"my notes\" at the end"));
+}
+
+CATCH_TEST_CASE("a shard that ends torn costs the torn cell alone, where it is joined to others") {
+  const test::TemporaryFolder folder;
+  const std::string first = line_of(full_record(1)), second = line_of(full_record(2));
+  for (const std::size_t torn : {std::size_t{11}, second.size() / 2, second.size() - 2}) {
+    const std::string begin = second.substr(0, torn);
+    const auto joined = folder.file("joined", first + begin + begin + line_of(full_record(3)) + second);
+    const StudyRecords read = read_records(joined);
+    CATCH_CHECK(read.records.size() == 3);
+    CATCH_REQUIRE(read.notes.size() == 2);
+    CATCH_CHECK(contains(read.notes[0], "joined:2: a torn line of one shard"));
+    CATCH_CHECK(RecordStore{joined}.notes() == read.notes);
+  }
+  CATCH_CHECK(read_records(folder.file("joined", "{" + second)).notes.size() == 1);
+  // One that lacks its end alone is whole; what lies between two records is none.
+  const std::string whole = first.substr(0, first.size() - 1);
+  CATCH_CHECK(read_records(folder.file("joined", whole + second)).records.size() == 2);
+  CATCH_CHECK(
+      thrown<StudyError>([&] { (void)read_records(folder.file("joined", first + "my notes" + second)); })
+          .where()
+          .line == 2);
 }
 
 CATCH_TEST_CASE("shards are joined by cat, and a study's records have one order") {

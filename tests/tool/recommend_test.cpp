@@ -33,6 +33,7 @@ std::string record(const std::string& key, const std::string& loss, std::int64_t
   tithe::CellRecord cell{.key = key, .study = "s", .task = "t", .pipeline = "p"};
   cell.axes["loss"] = loss;
   cell.budget = 500;
+  cell.seed = tithe::Seed{static_cast<std::uint64_t>(key.back())};
   cell.demonstrations = tithe::Examples{demonstrations};
   cell.preferences = tithe::Examples{preferences};
   cell.error = error;
@@ -97,7 +98,7 @@ CATCH_TEST_CASE("tithe recommend: the answer for programs", "[tool]") {
   // What is known of a published task, and what other studies are known.
   const Json example = ask_json({"--budget", "20000", "--example", "gsm8k"});
   CATCH_CHECK(example["panels"] == 3);
-  CATCH_CHECK(example["runs"] == 31);
+  CATCH_CHECK(example["runs"] == 30);  // and the base model's score
   write_file(scratch / "panels.csv", "panel,kind,n_sft,n_pref,score\na,judged,100,0,.4\na,judged,0,100,.3\n");
   CATCH_CHECK(ask_json({"--budget", "20000", "--panels", (scratch / "panels.csv").string()})["panels"] == 5);
 }
@@ -120,10 +121,19 @@ CATCH_TEST_CASE("tithe recommend: a study's records", "[tool]") {
   write_file(scratch / "study" / "records.jsonl", one + record("b1", "Kto", 500, 0, .3));
   const Ended several = run(ask(flags));
   CATCH_CHECK(several.code == 2);
-  CATCH_CHECK(contains(several.err, "say --panel and one of\n  t · loss Dpo\n  t · loss Kto"));
-  auto kto = flags;
-  kto.insert(kto.end(), {"--panel", "t · loss Kto"});
-  CATCH_CHECK(ask_json(kto)["runs"] == 1);
+  CATCH_CHECK(contains(several.err,
+                       "give --panel a part of one of these names:\n  \"t · loss Dpo\"\n  \"t · loss Kto\""));
+  for (const char* name : {"t · loss Kto", "Kto"}) {
+    auto kto = flags;
+    kto.insert(kto.end(), {"--panel", name});
+    CATCH_CHECK(ask_json(kto)["runs"] == 1);
+  }
+  auto ipo = flags;
+  ipo.insert(ipo.end(), {"--panel", "Ipo"});
+  CATCH_CHECK(contains(run(ask(ipo)).err, "no panel's name holds \"Ipo\"; give --panel a part of"));
+  auto both = flags;
+  both.insert(both.end(), {"--panel", "loss"});
+  CATCH_CHECK(contains(run(ask(both)).err, "several panels' names hold \"loss\"; give --panel a part of"));
   const Ended other =
       run(ask({"--budget", "12000", "--study", (scratch / "study").string(), "--score", "wins"}));
   CATCH_CHECK(other.code == 1);
@@ -132,13 +142,52 @@ CATCH_TEST_CASE("tithe recommend: a study's records", "[tool]") {
   CATCH_CHECK(ask_json({"--budget", "12000", "--panels", (scratch / "study").string()})["panels"] == 6);
 }
 
+CATCH_TEST_CASE("tithe recommend: no scores count twice", "[tool]") {
+  const Scratch scratch;
+  std::filesystem::create_directories(scratch / "study");
+  const std::string study = (scratch / "study").string();
+  write_file(scratch / "study" / "records.jsonl",
+             record("a1", "Dpo", 500, 0, .42) + record("a3", "Dpo", 250, 250, .4));
+  const std::string table = (scratch / "panels.csv").string();
+  write_file(table, "panel,kind,n_sft,n_pref,score\na,judged,100,0,.4\na,judged,0,100,.3\n");
+  const std::string renamed = (scratch / "renamed.csv").string();
+  write_file(renamed, "panel,kind,n_sft,n_pref,score\nb,judged,0,100,.3\nb,judged,100,0,.4\n");
+  const std::string same = (scratch / "runs.csv").string();
+  write_file(same, "n_sft,n_pref,score\n100,0,.4\n0,100,.3\n");
+  const std::string published = (scratch / "published.csv").string();
+  write_file(published, "panel,kind,n_sft,n_pref,score\nsummarisation,judged,1,2,.4\n");
+
+  const auto refused = [](std::vector<std::string> more, const std::string& why) {
+    more.insert(more.begin(), {"--budget", "12000"});
+    const Ended ended = run(ask(more));
+    CATCH_INFO(why << "\n" << ended.err);
+    CATCH_CHECK(ended.code == 2);
+    CATCH_CHECK(contains(ended.err, why));
+  };
+  refused({"--study", study, "--panels", study}, "--panels: \"t · loss Dpo\" is what is asked about");
+  refused({"--observations", same, "--panels", table}, "\"a\" is what is asked about");
+  refused({"--panels", table, table},
+          "--panels: \"a\" stands behind the answer already; name each study once");
+  refused({"--panels", table, renamed}, "--panels: \"b\" stands behind the answer already as \"a\"");
+  refused({"--panels", published}, "\"summarisation\" stands behind the answer already");
+  refused({"--panels", published, "--example", "tldr"}, "\"summarisation\" is what is asked about");
+  CATCH_CHECK(ask_json({"--budget", "12000", "--panels", table, study})["panels"] == 6);
+  CATCH_CHECK(ask_json({"--budget", "12000", "--study", study, "--panels", table})["panels"] == 5);
+
+  // Only records name their scores.
+  refused({"--score", "exact_match"}, "--score is for records, and there are none");
+  refused({"--score", "exact_match", "--panels", table}, "--score is for records, and there are none");
+  refused({"--score", "exact_match", "--observations", same}, "--score is for records, and there are none");
+  CATCH_CHECK(ask_json({"--budget", "12000", "--score", "exact_match", "--panels", study})["panels"] == 5);
+}
+
 CATCH_TEST_CASE("tithe recommend: what cannot be meant", "[tool]") {
   const Scratch scratch;
   const std::string table = (scratch / "runs.csv").string();
   const std::string based = (scratch / "based.csv").string();
   write_file(table, "n_sft,n_pref,score\n500,0,43\n");
   write_file(based, runs + "0,0,.2\n");
-  CATCH_CHECK(ask_json({"--budget", "6000", "--observations", based})["runs"] == 4);
+  CATCH_CHECK(ask_json({"--budget", "6000", "--observations", based})["runs"] == 3);
   struct Case {
     std::vector<std::string> words;
     int code;

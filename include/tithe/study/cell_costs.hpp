@@ -1,10 +1,14 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <span>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "tithe/study/cell_point.hpp"
 #include "tithe/study/cell_record.hpp"
@@ -18,11 +22,10 @@ class CellCosts {
  public:
   using Guess = std::function<double(const CellPoint&)>;
 
-  /// `guess` is of a cell before any was measured; without it a cell costs what its budget is.
+  /// `guess` is of a cell before any was measured; without it, and where it throws, a cell costs what its budget is.
   explicit CellCosts(std::span<const CellPoint> cells, const Guess& guess = {}) {
     for (const CellPoint& cell : cells) {
-      const double cost = guess ? guess(cell) : amount_of(cell.budget);
-      guesses_[cell.key] = cost > 0 ? cost : 0;
+      guesses_[cell.key] = guess_of(cell, guess);
       CellPoint kind = cell;
       kind.seed = {};
       kinds_[cell.key] = cell_key(kind, {});
@@ -50,8 +53,27 @@ class CellCosts {
     const double guess = guesses_.at(cell.key);
     return guessed_ > 0 ? guess * (seconds_ / guessed_) : guess;
   }
+  /// Cells by falling cost, so that no process waits at the end for one that began last; those of equal cost in their order.
+  [[nodiscard]] std::vector<const CellPoint*> longest_first(std::vector<const CellPoint*> cells) const {
+    std::vector<std::tuple<double, std::size_t, const CellPoint*>> sorted;
+    for (const CellPoint* cell : cells) sorted.emplace_back(-of(*cell), sorted.size(), cell);
+    std::ranges::sort(sorted);
+    std::ranges::transform(sorted, cells.begin(), [](const auto& one) { return std::get<2>(one); });
+    return cells;
+  }
 
  private:
+  /// A finite number from 0: an infinite guess is longer than every other, and NaN is none.
+  static double guess_of(const CellPoint& cell, const Guess& guess) {
+    constexpr double longest = 1e300;
+    double cost = amount_of(cell.budget);
+    try {
+      if (guess) cost = guess(cell);
+    } catch (...) {  // it decides about the order alone
+    }
+    return cost > 0 ? std::min(cost, longest) : 0;
+  }
+
   struct Mean {
     double seconds = 0;
     double count = 0;

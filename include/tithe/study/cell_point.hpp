@@ -61,9 +61,29 @@ struct CellPoint {
 /// measures differently, it does not mix with what another did.
 inline constexpr std::int64_t cell_record_version = 1;
 
+namespace detail {
+
+/// Throws OptionError for text that is no UTF-8: what stands in its place in JSON could stand for another text too.
+inline void require_utf8(const std::string& text) {
+  if (is_valid_utf8(text)) return;
+  throw OptionError{{.who = "cell_key",
+                     .required = "identities, axes and names in UTF-8",
+                     .found = in_quotes(text),
+                     .fix = "Write them in UTF-8, or a digest of the bytes in hexadecimal digits"}};
+}
+
+}  // namespace detail
+
 /// SHA-256 of all that decides a cell, as JSON with sorted keys. The study's name, and the order of axes, budgets and
-/// seeds decide nothing.
+/// seeds decide nothing. Throws OptionError for text that is no UTF-8.
 [[nodiscard]] inline std::string cell_key(const CellPoint& point, const Identity& identity) {
+  for (const std::string* text : {&point.task, &point.pipeline}) detail::require_utf8(*text);
+  for (const auto* facts : {&point.axes, &identity}) {
+    for (const auto& [name, value] : *facts) {
+      detail::require_utf8(name);
+      detail::require_utf8(value);
+    }
+  }
   const nlohmann::json decides{{"version", cell_record_version},
                                {"task", point.task},
                                {"pipeline", point.pipeline},
@@ -71,7 +91,7 @@ inline constexpr std::int64_t cell_record_version = 1;
                                {"budget", budget_identity(point.budget)},
                                {"seed", point.seed.value},
                                {"identity", identity}};
-  return sha256(decides.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)).hex();
+  return sha256(decides.dump()).hex();
 }
 
 /// The record of a cell before anything came of it.

@@ -66,7 +66,7 @@ inline CellJson spending_json(const StageSpending& spending) {
 /// A record as an object; text that is no UTF-8, as an error's may be, gets U+FFFD where it is not.
 [[nodiscard]] inline CellJson to_json(const CellRecord& record) {
   CellJson json{{"version", cell_record_version},
-                {"key", record.key},
+                {"key", repair_utf8(record.key)},
                 {"study", repair_utf8(record.study)},
                 {"task", repair_utf8(record.task)},
                 {"pipeline", repair_utf8(record.pipeline)},
@@ -92,9 +92,10 @@ inline CellJson spending_json(const StageSpending& spending) {
   return json;
 }
 
-/// What of a record is a function of its cell, as text: all but how long it took, on which machine, and whether it was this
-/// cell that trained a stage that several share. Two runs of a cell have this in common.
+/// What of a record is a function of its cell, as text: all but the name of the study that ran it, how long it took, on which
+/// machine, and whether it was this cell that trained a stage that several share. Two runs of a cell have this in common.
 [[nodiscard]] inline std::string reproducible_text(CellRecord record) {
+  record.study.clear();
   record.seconds = 0;
   record.machine.clear();
   for (StageSpending& stage : record.stages) stage.shared = false;
@@ -177,11 +178,16 @@ class StrictObject {
 };
 
 inline Estimate estimate_from(StrictObject& fields) {
-  return {.name = fields.require<std::string>("name"),
-          .value = fields.figure("value"),
-          .low = fields.figure("low"),
-          .high = fields.figure("high"),
-          .samples = fields.count("samples")};
+  const Estimate estimate{.name = fields.require<std::string>("name"),
+                          .value = fields.figure("value"),
+                          .low = fields.figure("low"),
+                          .high = fields.figure("high"),
+                          .samples = fields.count("samples")};
+  if (estimate.low > estimate.high) {
+    fields.object().fail("low", "an interval's low end, of " + std::to_string(estimate.high) + " or less",
+                         std::to_string(estimate.low));
+  }
+  return estimate;
 }
 
 inline StageSpending spending_from(StrictObject& fields) {
@@ -193,6 +199,19 @@ inline StageSpending spending_from(StrictObject& fields) {
           .shared = fields.require<bool>("shared"),
           .planned_operations = fields.figure("planned_operations"),
           .operations = fields.figure("operations")};
+}
+
+/// Throws StudyError for what no cell can be.
+inline void require_cell(const CellRecord& record, const JsonObject<StudyError>& fields) {
+  if (record.key.empty()) fields.fail("key", "the digest that tells a cell from others", "none");
+  if (!(std::isfinite(record.budget) && record.budget >= 0))
+    fields.fail("budget", "a number from 0", std::to_string(record.budget));
+  if (record.unit != "examples" && record.unit != "money" && record.unit != "compute")
+    fields.fail("unit", R"("examples", "money" or "compute")", in_quotes(record.unit));
+  if (!(record.sft_share >= 0 && record.sft_share <= 1))
+    fields.fail("sft_share", "a share from 0 to 1", std::to_string(record.sft_share));
+  if (!(std::isfinite(record.seconds) && record.seconds >= 0))
+    fields.fail("seconds", "a number from 0", std::to_string(record.seconds));
 }
 
 }  // namespace detail
@@ -232,7 +251,20 @@ inline StageSpending spending_from(StrictObject& fields) {
   record.seconds = fields.figure("seconds");
   record.machine = fields.texts("machine");
   fields.require_no_more();
+  detail::require_cell(record, fields.object());
   return record;
+}
+
+/// A record's line, without its end. Throws StudyError for one that `cell_record_from` would refuse, so that nobody writes
+/// what nobody can read, and for one that it would read as another.
+[[nodiscard]] inline std::string record_line(const CellRecord& record) {
+  const std::string line = to_json(record).dump();
+  const CellRecord read = cell_record_from(line, {});
+  if (read.key == record.key && read.axes.size() == record.axes.size()) return line;
+  throw StudyError{{.who = "record_line",
+                    .required = "a key, and names of axes that differ, in UTF-8",
+                    .found = "others in cell " + read.key,
+                    .fix = "Write them in UTF-8"}};
 }
 
 }  // namespace tithe

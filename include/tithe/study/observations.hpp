@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -13,6 +14,7 @@
 
 #include "tithe/allocation/observation.hpp"
 #include "tithe/core/error.hpp"
+#include "tithe/core/random.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/study/cell_record.hpp"
@@ -24,21 +26,63 @@ namespace tithe {
 struct StudyObservations {
   std::vector<Panel> panels{};  ///< one for each task and setting of the axes, by name
   std::size_t cells = 0;        ///< that the panels' scores are the means of
-  std::size_t failed = 0;       ///< that are left out, as they have no score
+  std::size_t failed = 0;       ///< that are left out, as they have no finite score
 };
 
 namespace detail {
 
-/// "GSM8k · loss Dpo<0.1> · slip 0.1"
+/// "GSM8k · loss Dpo<0.1> · slip 0.1". The schedule is no part of it: it decides how many labels there are of each kind.
 inline std::string panel_name(const CellRecord& record) {
   std::string name = record.task;
-  for (const auto& [axis, value] : record.axes) name += (name.empty() ? "" : " · ") + axis + ' ' + value;
+  for (const auto& [axis, value] : record.axes) {
+    if (axis == "schedule") continue;
+    name += (name.empty() ? "" : " · ") + axis + ' ' + value;
+  }
   return name.empty() ? record.study : name;
 }
 
+/// What a record's score belongs to.
+enum class PanelsOf : std::uint8_t {
+  one,   ///< the panel of its axes
+  like,  ///< trained without preferences, so that no loss decided it: all whose other axes are the same
+  task,  ///< the base model's: all of the task
+};
+
+inline PanelsOf panels_of(const CellRecord& record) {
+  if (record.is_base()) return PanelsOf::task;
+  const bool has_loss = record.axes.contains("loss") || record.preferences > Examples{};
+  return has_loss ? PanelsOf::one : PanelsOf::like;
+}
+
+inline bool joins(const CellRecord& record, const CellRecord& panel) {
+  const auto shared = [](std::map<std::string, std::string> axes) {
+    for (const char* own : {"schedule", "loss", "reference"}) axes.erase(own);
+    return axes;
+  };
+  const bool is_common = panels_of(record) == PanelsOf::task || shared(record.axes) == shared(panel.axes);
+  return record.task == panel.task && is_common;
+}
+
+/// Sorted first, so that its last bits do not depend on the order in which cells ended.
+inline double mean_of(std::vector<double>& values) {
+  std::ranges::sort(values);
+  double sum = 0;
+  for (const double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
+}
+
+inline auto score_named(const CellRecord& record, const std::string& metric) {
+  return metric.empty() ? record.scores.begin() : std::ranges::find(record.scores, metric, &Estimate::name);
+}
+
+inline bool has_finite_score(const CellRecord& record, const std::string& metric) {
+  if (record.failed() || record.scores.empty()) return false;
+  const auto found = score_named(record, metric);
+  return found == record.scores.end() || std::isfinite(found->value);
+}
+
 inline double score_of(const CellRecord& record, const std::string& metric) {
-  const auto found =
-      metric.empty() ? record.scores.begin() : std::ranges::find(record.scores, metric, &Estimate::name);
+  const auto found = score_named(record, metric);
   if (found != record.scores.end() && found->value >= 0 && found->value <= 1) return found->value;
   const std::string what = metric.empty() ? "a metric" : in_quotes(metric);
   std::string names;
@@ -47,50 +91,48 @@ inline double score_of(const CellRecord& record, const std::string& metric) {
                    .required = what + " in [0, 1] in every cell that did not fail",
                    .found = found != record.scores.end()
                                 ? std::to_string(found->value) + " in cell " + record.key
-                            : names.empty() ? "no score in cell " + record.key
-                                            : "cell " + record.key + " with " + names,
+                                : "cell " + record.key + " with " + names,
                    .fix = "Name a metric that every cell has, the larger the better"}};
 }
 
 }  // namespace detail
 
-/// One observation for each pair of counts that was paid for, the mean over its cells, which are seeds. The base model's is
-/// in every panel of its task, and is one of its own where there is no other. `metric` is the name of a score; the first of each record, the study's own, where it is empty. Throws DataError for a cell that did not
-/// fail and has no such score in [0, 1].
+/// One observation for each pair of counts that was paid for, the mean over its seeds, each the mean of its cells. The base
+/// model's is in every panel of its task, and so is that of a recipe without preferences whose other axes agree; each is in
+/// one of its own where there is no other. `metric` is the name of a score; the first of each record, the study's own, where
+/// it is empty. A cell without any score, or whose score is not finite, counts as failed. Throws DataError for another that
+/// did not fail and has no such score in [0, 1].
 inline StudyObservations observations_of(std::span<const CellRecord> records, const std::string& metric = {},
                                          MetricKind kind = MetricKind::unknown) {
-  using Scores = std::map<std::pair<Examples, Examples>, std::vector<double>>;
-  std::map<std::string, Scores> scores;
-  std::map<std::string, std::set<std::string>> panels_of_task;
+  using Seeds = std::map<Seed, std::vector<double>>;
+  std::map<std::string, std::map<std::pair<Examples, Examples>, Seeds>> scores;
+  std::map<std::string, const CellRecord*> panels;  // by name, with a record that tells its task and axes
   StudyObservations result;
-  for (const CellRecord& record : records) {
-    if (record.failed()) {
-      ++result.failed;
-      continue;
+  for (const CellRecord& record : records)
+    ++(detail::has_finite_score(record, metric) ? result.cells : result.failed);
+  using enum detail::PanelsOf;
+  for (const detail::PanelsOf kind_of_cell : {one, like, task}) {  // so that each finds those that it joins
+    for (const CellRecord& record : records) {
+      if (detail::panels_of(record) != kind_of_cell || !detail::has_finite_score(record, metric)) continue;
+      const double score = detail::score_of(record, metric);
+      std::set<std::string> names;
+      for (const auto& [name, panel] : panels) {
+        if (kind_of_cell != one && detail::joins(record, *panel)) names.insert(name);
+      }
+      if (names.empty()) names.insert(panels.try_emplace(detail::panel_name(record), &record).first->first);
+      for (const std::string& name : names)
+        scores[name][{record.demonstrations, record.preferences}][record.seed].push_back(score);
     }
-    ++result.cells;
-    if (record.is_base()) continue;
-    const std::string name = detail::panel_name(record);
-    panels_of_task[record.task].insert(name);
-    scores[name][{record.demonstrations, record.preferences}].push_back(detail::score_of(record, metric));
-  }
-  for (const CellRecord& record : records) {
-    if (record.failed() || !record.is_base()) continue;
-    const auto panels = panels_of_task.find(record.task);
-    const auto names = panels == panels_of_task.end() ? std::set{detail::panel_name(record)} : panels->second;
-    for (const std::string& name : names) scores[name][{}].push_back(detail::score_of(record, metric));
   }
   for (auto& [name, points] : scores) {
     Panel panel{.name = name, .kind = kind};
-    for (auto& [counts, values] : points) {
-      std::ranges::sort(
-          values);  // so that the mean's last bits do not depend on the order in which cells ended
+    for (auto& [counts, seeds] : points) {
       double sum = 0;
-      for (const double value : values) sum += value;
+      for (auto& [seed, values] : seeds) sum += detail::mean_of(values);
       panel.runs.push_back({.demonstrations = counts.first,
                             .preferences = counts.second,
-                            .score = sum / static_cast<double>(values.size()),
-                            .seeds = std::ssize(values)});
+                            .score = sum / static_cast<double>(seeds.size()),
+                            .seeds = std::ssize(seeds)});
     }
     result.panels.push_back(std::move(panel));
   }

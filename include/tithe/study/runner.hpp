@@ -1,7 +1,6 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -65,6 +64,7 @@ class StudyRunner {
         retry_.insert(cell.key);
       } else {
         summary_.reused += 1;
+        mine_.insert(cell.key);
       }
     }
   }
@@ -89,14 +89,11 @@ class StudyRunner {
 
   /// The longest first, so that no process waits at the end for one that began last.
   [[nodiscard]] std::vector<const CellPoint*> missing_cells() const {
-    std::vector<std::pair<double, const CellPoint*>> by_cost;
-    for (const CellPoint& cell : cells_) {
-      if (is_missing(cell)) by_cost.emplace_back(-costs_.of(cell), &cell);
-    }
-    std::ranges::sort(by_cost);  // cells of equal cost stay in the study's order: they lie in one vector
     std::vector<const CellPoint*> missing;
-    for (const auto& [cost, cell] : by_cost) missing.push_back(cell);
-    return missing;
+    for (const CellPoint& cell : cells_) {
+      if (is_missing(cell)) missing.push_back(&cell);
+    }
+    return costs_.longest_first(std::move(missing));
   }
 
   void take_in_new_records() {
@@ -113,7 +110,12 @@ class StudyRunner {
     if (!record.failed()) parts_.finished(parts_of(*point->second));
   }
   [[nodiscard]] std::vector<std::string> parts_of(const CellPoint& cell) const {
-    return work_.parts ? work_.parts(cell) : std::vector<std::string>{};
+    try {
+      if (work_.parts) return work_.parts(cell);
+    } catch (
+        ...) {  // it has nothing to wait for; where the cell needs them, it fails by the same error, with a record
+    }
+    return {};
   }
 
   /// Runs the first cell that nobody else runs: one that needs nothing which another cell is to make, and else one that
@@ -150,8 +152,11 @@ class StudyRunner {
     }
     if (options_.stop.stop_requested()) return;  // what it returned may be of a run that was cut short
     record = completed(std::move(record), cell);
+    if (!record.failed()) record.error = why_no_result(record);
     record.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+    record = writable(std::move(record), cell);
     store_.append(record);
+    mine_.insert(cell.key);
     take_in_new_records();
     summary_.done += 1;
     if (options_.on_record) options_.on_record(record);
@@ -204,18 +209,16 @@ class StudyRunner {
   [[nodiscard]] StudySummary summary() const {
     StudySummary summary = summary_;
     summary.cells = cells_.size();
-    std::size_t recorded = 0;
     for (const CellPoint& cell : cells_) {
       const CellRecord* record = is_missing(cell) ? nullptr : store_.find(cell.key);
       if (record == nullptr) continue;
-      recorded += 1;
+      summary.elsewhere += !mine_.contains(cell.key);
       summary.failed += record->failed();
       for (const StageSpending& stage : record->stages) {
         summary.steps += stage.steps;
         if (stage.shared) summary.steps_shared += stage.steps;
       }
     }
-    summary.elsewhere = recorded - summary.done - summary.reused;
     summary.seconds = elapsed();
     return summary;
   }
@@ -229,6 +232,7 @@ class StudyRunner {
   const StudyOptions& options_;
   CellCosts costs_;
   std::set<std::string> retry_{};  ///< failed before this call, and not run again since
+  std::set<std::string> mine_{};   ///< cells that were found, or that this call ran
   StudySummary summary_{};
   double seconds_of_cells_ = 0;  ///< recorded by all processes since this call began
   Clock::time_point begun_ = Clock::now();
@@ -246,7 +250,7 @@ inline StudySummary run_cells(const std::vector<CellPoint>& cells, const std::fi
 /// no two run the same cell, and the cell of one that dies is taken by another. A study that was interrupted, or that was
 /// given more budgets, seeds or recipes, runs what is missing.
 ///
-/// A cell whose experiment throws is recorded with its error, and the study goes on; but memory or a disk that is
+/// A cell whose experiment throws, or returns no finite score, is recorded with its error, and the study goes on; but memory or a disk that is
 /// exhausted ends the study with StudyError, since every cell would fail by it. Throws OptionError for a study or a shard
 /// that cannot be, StudyError for records that contradict each other, and FileError.
 template <class G, class Experiment>

@@ -44,7 +44,9 @@ struct Shard {
   [[nodiscard]] std::vector<CellPoint> of(std::span<const CellPoint> cells) const {
     validate();
     std::vector<CellPoint> mine;
-    for (std::size_t i = number - 1; i < cells.size(); i += count) mine.push_back(cells[i]);
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      if (i % count == number - 1) mine.push_back(cells[i]);
+    }
     return mine;
   }
 
