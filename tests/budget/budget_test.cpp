@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "test.hpp"
 #include "tithe/budget/plan.hpp"
@@ -213,6 +214,45 @@ CATCH_TEST_CASE("more budget and a larger share never buy fewer demonstrations o
   }
 }
 
+CATCH_TEST_CASE("what no number can hold is too dear, and never wraps around", "[budget]") {
+  const auto says = [](const BudgetError& error, const char* text) {
+    return test::contains(error.what(), text);
+  };
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  // A stage's slices are counted together: two of them would be −2.
+  Plan plan{{Stage::sft, Examples{most}}, {Stage::preference, Examples{1}}};
+  CATCH_CHECK(says(test::thrown<BudgetError>([&] { plan.append({Stage::sft, Examples{1}}); }),
+                   "Plan::append needs at most 9.2e18 labels of a stage in all slices, but found 1 after "
+                   "9223372036854775807."));
+  CATCH_CHECK(plan.size() == 2);
+  CATCH_CHECK_NOTHROW(plan.append({Stage::preference, Examples{most - 1}}));
+
+  // 2^62 demonstrations at 4 would cost 0 if sums went around.
+  const Budget budget = Budget::money(Money::from_parts(10), {Money::from_parts(4), Money::from_parts(1)});
+  const Plan hostile = of(std::int64_t{1} << 62, 1);
+  CATCH_CHECK(!budget.covers(hostile));
+  CATCH_CHECK(budget.cost(hostile) == most);
+  CATCH_CHECK(says(test::thrown<BudgetError>([&] { budget.require_covered(hostile, "Ledger"); }),
+                   "a plan within the budget of 10, but found one that costs more than can be counted."));
+  CATCH_CHECK(says(test::thrown<BudgetError>([&] { budget.require_covered(of(3, 0), "Ledger"); }),
+                   "one that costs 12."));
+
+  const Compute large = Compute::from_parts(std::int64_t{1} << 62);
+  CATCH_CHECK(large * Examples{4} == Compute::from_parts(most));
+  CATCH_CHECK(large + large == Compute::from_parts(most));
+  CATCH_CHECK(Compute::from_parts(most) + Compute::from_parts(-1) == Compute::from_parts(most - 1));
+
+  // An annotation and a training of 9e9 each: together more than Money holds.
+  const ComputePrice dear{
+      .peak = Throughput::teraflops(1), .utilisation = Share{1}, .per_hour = Money::of(3'600)};
+  const AnnotationPrices labels{Money::of(9e9), Money::of(1)};
+  const StageCompute training{.demonstration = Compute::of(9e21), .preference = Compute::of(1e12)};
+  CATCH_CHECK(
+      says(test::thrown<BudgetError>(
+               [&] { return Budget::money(Money::of(9e9), labels).paying_for(training, dear); }),
+           "Budget::paying_for needs labels whose annotation and training together cost under 9.2e9"));
+}
+
 CATCH_TEST_CASE("budgets and plans that cannot be are refused with their reason", "[budget]") {
   const auto says = [](const BudgetError& error, const char* text) {
     return test::contains(error.what(), text);
@@ -245,6 +285,16 @@ CATCH_TEST_CASE("budgets and plans that cannot be are refused with their reason"
   CATCH_CHECK(says(test::thrown<BudgetError>([] { return Compute::of(1e25); }), "from 0 to 9.2e18"));
   CATCH_CHECK(says(test::thrown<BudgetError>([] { return ComputePrice{}.cost(Compute::of(1)); }),
                    "a peak and a utilisation above 0"));
+
+  CATCH_CHECK(says(test::thrown<BudgetError>([] {
+                     return Budget::money_by_tokens(
+                         Money::of(1), {.demonstration = {.per_thousand_prompt = Money::of(-1),
+                                                          .per_thousand_completion = Money::of(5)},
+                                        .preference = by_tokens,
+                                        .mean = {.demonstration = {.prompt = 10, .completion = 10},
+                                                 .preference = {.prompt = 10, .completion = 10}}});
+                   }),
+                   "TokenPrices needs prices and mean lengths that are not negative, but found -1"));
 
   Plan full;
   for (std::size_t i = 0; i < Plan::capacity; ++i) full.append({Stage::sft, Examples{1}});

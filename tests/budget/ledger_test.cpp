@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <set>
 #include <stop_token>
@@ -198,6 +199,33 @@ CATCH_TEST_CASE("labels are paid by their own tokens, as far as the money goes",
   const auto error = thrown<BudgetError>([&] { poor.draw(LongPool{}, one[0]); });
   CATCH_CHECK(contains(error.what(), "money for at least one label of the sft stage, but found 2.1"));
   CATCH_CHECK(poor.spent() == 0);
+}
+
+CATCH_TEST_CASE("mean lengths that are too low are refused before anything is paid", "[ledger]") {
+  // Labels cost 1.1, 2.1, 3.1, … and are said to cost 0.6; three demonstrations leave nothing for a preference.
+  const TokenPrice price{.per_thousand_prompt = Money::of(10), .per_thousand_completion = Money::of(100)};
+  const LabelTokens mean{.prompt = 10, .completion = 5};
+  const Plan plan{{Stage::sft, Examples{3}}, {Stage::preference, Examples{2}}};
+  const auto ledger = [&](double units, const std::vector<LedgerEntry>& entries = {}) {
+    return Ledger{Budget::money_by_tokens(
+                      Money::of(units), {.demonstration = price, .preference = price, .mean = {mean, mean}}),
+                  plan, entries};
+  };
+  Ledger poor = ledger(7.3);
+  const auto error = thrown<BudgetError>([&] { poor.require_available(GrowingPool{}); });
+  CATCH_CHECK(
+      contains(error.what(),
+               "Ledger::require_available needs money for at least one label of the preference stage, "
+               "but found 1.000000. Make the plan by the prices of the very labels, with priced_on."));
+  CATCH_CHECK(poor.spent() == 0);
+  CATCH_CHECK(poor.slices_drawn() == 0);
+  Ledger enough = ledger(7.4);
+  enough.require_available(GrowingPool{});
+  CATCH_CHECK(enough.spent() == 0);
+  enough.draw(GrowingPool{}, plan[0]);
+  CATCH_CHECK_NOTHROW(enough.require_available(GrowingPool{}));  // as a run that goes on does
+  CATCH_CHECK(enough.draw(GrowingPool{}, plan[1]).size() == 1);
+  CATCH_CHECK_NOTHROW(ledger(3).require_available(TestSource{}));  // nobody knows what it will make
 }
 
 CATCH_TEST_CASE("compute is planned by the label and taken down as it is spent", "[ledger]") {
@@ -426,6 +454,33 @@ CATCH_TEST_CASE("a ledger that cannot be is refused", "[ledger]") {
   CATCH_CHECK(contains(refusal([](auto& e) { e[1].stage = Stage::preference; }),
                        "the stage that the plan has for the slice, but found slice 0 (preference)"));
   CATCH_CHECK(contains(refusal([](auto& e) { e.back() = e[3]; }), "labels that were not paid before"));
+  CATCH_CHECK(
+      contains(refusal([](auto& e) { e[1].price = Money::of(-1); }), "prices from 0 to all the money"));
+
+  // By tokens, entries hold what was paid: never less than nothing, nor in sum more than there is.
+  const TokenPrice price{.per_thousand_completion = Money::of(100)};
+  const LabelTokens mean{.completion = 10};
+  const Budget by_tokens = Budget::money_by_tokens(
+      Money::of(10), {.demonstration = price, .preference = price, .mean = {mean, mean}});
+  Ledger paid{by_tokens, interleaved};
+  paid.draw(TestPool{}, interleaved[0]);
+  const auto restored = [&](Money first, Money second) {
+    std::vector<LedgerEntry> entries = paid.entries();
+    entries[0].price = first;
+    entries[1].price = second;
+    return Ledger{by_tokens, interleaved, entries}.left();
+  };
+  CATCH_CHECK(restored(Money::of(4), Money::of(6)) == 0);
+  const auto refused = [&](Money first, Money second) {
+    return std::string{thrown<BudgetError>([&] { (void)restored(first, second); }).what()};
+  };
+  CATCH_CHECK(contains(refused(Money::of(4), Money::of(6.1)),
+                       "Ledger needs labels that cost no more than the budget, but found slice 0 (sft) at "
+                       "\"sft 1\" at train.jsonl:2. Restore"));
+  CATCH_CHECK(contains(refused(Money::of(11), Money::of(1)), "prices from 0 to all the money"));
+  CATCH_CHECK(contains(refused(Money::of(1), Money::of(-1)), "prices from 0 to all the money"));
+  const Money most = Money::from_parts(std::numeric_limits<std::int64_t>::max());
+  CATCH_CHECK(contains(refused(most, most), "prices from 0 to all the money"));
 }
 
 }  // namespace

@@ -44,8 +44,9 @@ class Budget {
     return budget;
   }
   /// So much money, for labels that cost by their tokens. A plan is made at the prices of the mean lengths; what is paid
-  /// follows from each label's own, and never exceeds the amount.
+  /// follows from each label's own, and never exceeds the amount. Throws BudgetError for negative prices and lengths.
   static constexpr Budget money_by_tokens(Money amount, const TokenPrices& prices) {
+    prices.require_valid();
     Budget budget = money(amount, prices.at_mean());
     budget.by_tokens_ = prices;
     return budget;
@@ -59,13 +60,18 @@ class Budget {
   }
 
   /// The same money, which also pays for training: a label costs its annotation and the device's time for it. Throws
-  /// BudgetError if the budget is not money, or pays for compute already.
+  /// BudgetError if the budget is not money, or pays for compute already, and for a label that costs more than Money holds.
   [[nodiscard]] constexpr Budget paying_for(const StageCompute& of_label, const ComputePrice& device) const {
     require(is_money() && !device_, "Budget::paying_for", "money that pays for labels alone");
     require_known(of_label, "Budget::paying_for");
     Budget budget = *this;
-    budget.limits_[0].demonstration += device.cost(of_label.demonstration).parts();
-    budget.limits_[0].preference += device.cost(of_label.preference).parts();
+    BudgetLimit& limit = budget.limits_[0];
+    limit.demonstration =
+        detail::saturated_sum(limit.demonstration, device.cost(of_label.demonstration).parts());
+    limit.preference = detail::saturated_sum(limit.preference, device.cost(of_label.preference).parts());
+    limit.require_valid("Budget::paying_for");
+    require(std::max(limit.demonstration, limit.preference) < detail::largest_amount, "Budget::paying_for",
+            "labels whose annotation and training together cost under 9.2e9");
     budget.compute_ = of_label;
     budget.device_ = device;
     return budget;
@@ -139,7 +145,9 @@ class Budget {
       const std::string unit = limit.unit == BudgetUnit::compute ? " million operations" : "";
       throw BudgetError{{.who = who,
                          .required = "a plan within the budget of " + std::to_string(limit.amount) + unit,
-                         .found = "one that costs " + std::to_string(limit.cost(plan)),
+                         .found = "one that costs " + (limit.cost(plan) == detail::largest_amount
+                                                           ? "more than can be counted"
+                                                           : std::to_string(limit.cost(plan))),
                          .fix = "Make the plan of the same budget, by a schedule"}};
     }
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "tithe/budget/saturated.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/stage.hpp"
 #include "tithe/core/units.hpp"
@@ -31,7 +32,8 @@ constexpr double require_countable(double number, const char* who, const char* u
 
 }  // namespace detail
 
-/// Floating-point operations in whole millions, so that sums of them are exact; up to 9.2e24.
+/// Floating-point operations in whole millions, so that sums of them are exact; up to 9.2e24, and so many where a sum or a
+/// product would be more.
 class Compute {
  public:
   static constexpr double operations_per_part = 1e6;
@@ -54,10 +56,12 @@ class Compute {
   }
 
   friend constexpr auto operator<=>(const Compute&, const Compute&) = default;
-  friend constexpr Compute operator+(Compute a, Compute b) { return from_parts(a.parts_ + b.parts_); }
+  friend constexpr Compute operator+(Compute a, Compute b) {
+    return from_parts(detail::saturated_sum(a.parts_, b.parts_));
+  }
   friend constexpr Compute operator-(Compute a, Compute b) { return from_parts(a.parts_ - b.parts_); }
   friend constexpr Compute operator*(Compute of_one, Examples count) {
-    return from_parts(of_one.parts_ * count.value());
+    return from_parts(detail::saturated_product(of_one.parts_, count.value()));
   }
   constexpr Compute& operator+=(Compute other) { return *this = *this + other; }
 

@@ -17,6 +17,7 @@
 #include "tithe/budget/compute.hpp"
 #include "tithe/budget/paid_labels.hpp"
 #include "tithe/budget/plan.hpp"
+#include "tithe/budget/saturated.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/example.hpp"
 #include "tithe/core/finding.hpp"
@@ -56,14 +57,19 @@ class Ledger {
                                      entries.begin() + static_cast<std::ptrdiff_t>(last));
       for (const LedgerEntry& entry : batch) {
         if (entry.stage != plan[slice].stage) fail_entry("the stage that the plan has for the slice", entry);
+        if (entry.price < Money{} || (budget.by_tokens() && entry.price.parts() > budget.amount()))
+          fail_entry("prices from 0 to all the money", entry);
       }
+      if (const std::size_t payable = payable_of(batch); payable < batch.size())
+        fail_entry("labels that cost no more than the budget", batch[payable]);
       pay(std::move(batch));
       first = last;
     }
   }
 
   /// Takes down what a source found unusable, and throws BudgetError if the plan asks for more labels than
-  /// the source can ever give. Call it before anything is trained, also when a run goes on.
+  /// the source can ever give, or if labels cost by their tokens and a slice would come when nothing is left for its first
+  /// label. Call it before anything is trained, also when a run goes on.
   template <class Source>
   void require_available(const Source& source) {
     for (const Stage stage : {Stage::sft, Stage::preference}) {
@@ -86,6 +92,7 @@ class Ledger {
                          .found = std::to_string(available->value()) + why,
                          .fix = "Add labels, lower the budget, or give this stage a smaller share"}};
     }
+    require_payable(source);
   }
 
   /// The labels of the plan's next slice, which are now paid for. `model` goes on to a source that needs one.
@@ -129,20 +136,9 @@ class Ledger {
                          .found = std::to_string(labels.size()),
                          .fix = "An ExampleSource gives as many labels as the slice asks for"}};
     }
-    std::vector<LedgerEntry> batch;
-    batch.reserve(labels.size());
-    for (const auto& label : labels) {
-      batch.push_back({slice.stage, next_slice_, label.origin, label.content, label.outcome, label.reason,
-                       detail::price_of(budget_, slice.stage, label)});
-    }
+    std::vector<LedgerEntry> batch = detail::entries_of(labels, slice.stage, next_slice_, budget_);
     const std::size_t payable = payable_of(batch);
-    if (payable == 0) {
-      throw BudgetError{
-          {.who = "Ledger::draw",
-           .required = "money for at least one label of the " + std::string{name(slice.stage)} + " stage",
-           .found = std::to_string(Money::from_parts(left()).units()),
-           .fix = "Make the plan by the prices of the very labels, with priced_on"}};
-    }
+    if (payable == 0) fail_unpaid("Ledger::draw", slice.stage);
     batch.resize(payable);
     drawn->erase(drawn->begin() + static_cast<std::ptrdiff_t>(payable), drawn->end());
     pay(std::move(batch));
@@ -233,6 +229,33 @@ class Ledger {
                        .fix = "Restore a ledger with the budget and the plan that it was kept for"}};
   }
 
+  [[noreturn]] void fail_unpaid(const char* who, Stage stage) const {
+    throw BudgetError{
+        {.who = who,
+         .required = "money for at least one label of the " + std::string{name(stage)} + " stage",
+         .found = std::to_string(Money::from_parts(left()).units()),
+         .fix = "Make the plan by the prices of the very labels, with priced_on"}};
+  }
+
+  /// Draws the rest of the plan on a copy, where labels cost by their tokens and a source has them all: no run is to end
+  /// with a slice that the mean lengths promised and nothing is left for.
+  template <class Source>
+  void require_payable(const Source& source) const {
+    if constexpr (requires { source.draw(Slice{}, Examples{}); }) {
+      if (!budget_.by_tokens() || !source.available(Stage::sft) || !source.available(Stage::preference))
+        return;
+      Ledger trial = *this;
+      while (trial.next_slice_ < plan_.size()) {
+        const Slice& slice = plan_[trial.next_slice_];
+        auto batch = detail::entries_of(source.draw(slice, trial.paid(slice.stage)), slice.stage,
+                                        trial.next_slice_, budget_);
+        batch.resize(trial.payable_of(batch));
+        if (batch.empty()) trial.fail_unpaid("Ledger::require_available", slice.stage);
+        trial.pay(std::move(batch));
+      }
+    }
+  }
+
   /// How many of the labels, from the front, what is left pays for.
   [[nodiscard]] std::size_t payable_of(const std::vector<LedgerEntry>& batch) const {
     if (!budget_.by_tokens()) return batch.size();  // the plan is covered, whatever labels there are
@@ -247,7 +270,7 @@ class Ledger {
   [[nodiscard]] std::int64_t cost_of(const LedgerEntry& entry) const {
     const std::int64_t planned = budget_.price(entry.stage);
     if (!budget_.by_tokens()) return planned;
-    return planned - budget_.annotation().of(entry.stage).parts() + entry.price.parts();
+    return detail::saturated_sum(planned - budget_.annotation().of(entry.stage).parts(), entry.price.parts());
   }
 
   /// Enters one slice's labels, all or none.

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "tithe/budget/plan.hpp"
+#include "tithe/budget/saturated.hpp"
 #include "tithe/core/error.hpp"
 #include "tithe/core/stage.hpp"
 #include "tithe/core/units.hpp"
@@ -35,10 +36,11 @@ struct BudgetLimit {
   [[nodiscard]] constexpr std::int64_t price(Stage stage) const {
     return stage == Stage::sft ? demonstration : preference;
   }
-  /// What a plan takes of it.
+  /// What a plan takes of it; of more than int64 holds, the largest that it does.
   [[nodiscard]] constexpr std::int64_t cost(const Plan& plan) const {
-    return plan.count(Stage::sft).value() * demonstration +
-           plan.count(Stage::preference).value() * preference;
+    return detail::saturated_sum(
+        detail::saturated_product(plan.count(Stage::sft).value(), demonstration),
+        detail::saturated_product(plan.count(Stage::preference).value(), preference));
   }
   /// How many labels of one stage it buys beside so many of the other.
   [[nodiscard]] constexpr Examples affordable(Stage stage, Examples beside = {}) const {

@@ -59,6 +59,19 @@ Money price_of(const Budget& budget, Stage stage, const Label& label) {
   return budget.annotation().of(stage);
 }
 
+/// The labels of a slice as a ledger enters them.
+template <class Labels>
+std::vector<LedgerEntry> entries_of(const Labels& labels, Stage stage, std::size_t slice,
+                                    const Budget& budget) {
+  std::vector<LedgerEntry> batch;
+  batch.reserve(labels.size());
+  for (const auto& label : labels) {
+    batch.push_back({stage, slice, label.origin, label.content, label.outcome, label.reason,
+                     price_of(budget, stage, label)});
+  }
+  return batch;
+}
+
 /// "the id", and where it stands.
 inline std::string address(const Origin& origin) {
   const std::string place = origin.file + ':' + std::to_string(origin.line);

@@ -3,8 +3,11 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <span>
+#include <string>
 
 #include "tithe/core/error.hpp"
 #include "tithe/core/stage.hpp"
@@ -25,7 +28,8 @@ class Plan {
     for (const Slice& slice : slices) append(slice);
   }
 
-  /// Throws BudgetError for a negative count, or for more than `capacity` slices.
+  /// Throws BudgetError for a negative count, for more than `capacity` slices, and for more labels of a stage than can be
+  /// counted.
   constexpr Plan& append(const Slice& slice) {
     if (slice.count < Examples{}) {
       throw BudgetError{{.who = "Plan::append",
@@ -39,6 +43,13 @@ class Plan {
                          .required = "at most " + std::to_string(capacity) + " slices",
                          .found = "one more",
                          .fix = "Alternate less often"}};
+    }
+    if (slice.count.value() > std::numeric_limits<std::int64_t>::max() - count(slice.stage).value()) {
+      throw BudgetError{{.who = "Plan::append",
+                         .required = "at most 9.2e18 labels of a stage in all slices",
+                         .found = std::to_string(slice.count.value()) + " after " +
+                                  std::to_string(count(slice.stage).value()),
+                         .fix = "A schedule must not plan more for one stage than the budget holds"}};
     }
     slices_[size_++] = slice;
     return *this;

@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -61,6 +62,7 @@ struct TokenPrice {
 /// Labels that cost by their tokens. `mean` are the lengths that a plan is made with: those of a sample, or of the very
 /// labels that will be drawn (train/priced_on.hpp). What is paid follows from each label's own.
 struct TokenPrices {
+  /// Of both kinds of label.
   struct Lengths {
     LabelTokens demonstration{};
     LabelTokens preference{};
@@ -73,6 +75,21 @@ struct TokenPrices {
 
   [[nodiscard]] constexpr TokenPrice of(Stage stage) const {
     return stage == Stage::sft ? demonstration : preference;
+  }
+  /// Throws BudgetError for a negative price and for a negative length.
+  constexpr void require_valid() const {
+    const auto lowest = [](const TokenPrice& price) {
+      return std::min(price.per_thousand_prompt, price.per_thousand_completion);
+    };
+    const auto shortest = [](const LabelTokens& label) { return std::min(label.prompt, label.completion); };
+    const Money price = std::min(lowest(demonstration), lowest(preference));
+    const double length = std::min(shortest(mean.demonstration), shortest(mean.preference));
+    if (price >= Money{} && length >= 0) return;
+    throw BudgetError{{.who = "TokenPrices",
+                       .required = "prices and mean lengths that are not negative",
+                       .found = price < Money{} ? std::to_string(price.units()) + " a thousand tokens"
+                                                : std::to_string(length) + " tokens",
+                       .fix = "Give what labels cost, and how long they are in the mean"}};
   }
   /// What labels of the mean length cost.
   [[nodiscard]] constexpr AnnotationPrices at_mean() const {
