@@ -222,9 +222,13 @@ int study(const StudyCommand& command, const std::vector<std::string>& arguments
     return interrupted;
   }
   if (end.code != success) {
-    throw tithe::StudyError{
-        {study_who, "processes that end well", "one that did not: " + end.last_words,
-         "All that they wrote is in " + log.string() + "; the same command goes on with what is missing"}};
+    const std::string found = "one that did not: " + end.last_words;
+    const std::string all = "All that they wrote is in " + log.string();
+    if (after.done < cells.size()) {
+      throw tithe::StudyError{{"a study", "processes that end well", found,
+                               all + "; the same command goes on with what is missing"}};
+    }
+    progress.note("A process did not end well: " + end.last_words + ". Others did its cells. " + all + '.');
   }
   std::cout << tables_of(cells, store, command) << failures_of(cells, store) << after.done << " cells, "
             << after.failed << " failed; " << after.steps << " training steps, of which " << after.shared
