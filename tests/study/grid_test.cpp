@@ -68,6 +68,12 @@ static_assert(misuse<Schedules<Dpo<0.1>>> == GridMisuse::wrong_slot &&
               misuse<Schedules<SftOnly>, Losses<CrossEntropy>> == GridMisuse::wrong_slot &&
               misuse<Schedules<SftOnly>, SupervisedLosses<Dpo<0.1>>> == GridMisuse::wrong_slot);
 static_assert(misuse<Schedules<SftFraction<0.1>, SftFraction<0.1>>> == GridMisuse::listed_twice);
+// Absent and what it stands for are one.
+static_assert(misuse<Schedules<SftOnly>, References<Absent, NoReference>> == GridMisuse::listed_twice &&
+              misuse<Schedules<SftOnly>, SupervisedLosses<CrossEntropy, Absent>> ==
+                  GridMisuse::listed_twice &&
+              misuse<Schedules<SftOnly>, Losses<Absent>, References<Absent>, SupervisedLosses<Absent, Dft>> ==
+                  GridMisuse::none);
 static_assert(misuse<Schedules<SftFraction<10>>> == GridMisuse::out_of_range &&
               misuse<Schedules<SftOnly>, Losses<Absent, Dpo<-1>>> == GridMisuse::out_of_range);
 
@@ -162,6 +168,20 @@ CATCH_TEST_CASE("a share is the one asked for, or that of the plan, whose schedu
   const CellPoint cell = study.cells(Identity{}).at(0);
   CATCH_CHECK(cell.sft_share == 0.2);
   CATCH_CHECK(cell.axis("schedule") == "ColdStartFloor<20, SftFraction<0.1>>");
+}
+
+struct Overspending {
+  Plan plan(const Budget& budget) const {
+    Plan plan;
+    plan.append({Stage::sft, Examples{2 * budget.amount()}});
+    return plan;
+  }
+  std::string name() const { return "Overspending"; }
+};
+
+CATCH_TEST_CASE("a plan of more than the budget has a share that can be recorded") {
+  const Study<Grid<Schedules<Overspending>, Losses<SimPo<>>>> study{.budgets = {Budget::examples(100)}};
+  CATCH_CHECK(study.cells(Identity{}).at(0).sft_share == 1);
 }
 
 CATCH_TEST_CASE("a key changes with everything that decides a cell, and with nothing else") {

@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
@@ -69,6 +70,24 @@ CATCH_TEST_CASE("an artifact is there whole or not at all, and made once") {
   CATCH_CHECK_FALSE(store.has("ef56"));
   CATCH_CHECK(store.find_or_put("ef56", write) == true);
   CATCH_CHECK_FALSE(std::filesystem::exists(store.folder() / ".unfinished-ef56"));
+
+  // What would be neither durable nor verified is refused, and noticed where somebody adds it.
+  const auto folder_inside = [&](const std::filesystem::path& to) {
+    write(to);
+    std::filesystem::create_directory(to / "deep");
+  };
+  const auto link_inside = [&](const std::filesystem::path& to) {
+    write(to);
+    std::filesystem::create_symlink("weights", to / "link");
+  };
+  for (const std::function<void(const std::filesystem::path&)>& add :
+       {std::function<void(const std::filesystem::path&)>{folder_inside}, {link_inside}}) {
+    CATCH_CHECK(test::contains(thrown<FileError>([&] { store.find_or_put("0a", add); }).what(),
+                               "an artifact of plain files alone"));
+    CATCH_CHECK_FALSE(store.has("0a"));
+  }
+  std::filesystem::create_directory(store.path("ef56") / "deep");
+  CATCH_CHECK(thrown<CacheError>([&] { store.verify("ef56"); }).where().file == store.path("ef56") / "deep");
 
   std::ofstream{store.path("ab12") / "weights"} << "weightz";
   CATCH_CHECK(

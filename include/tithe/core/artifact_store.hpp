@@ -28,7 +28,7 @@
 /// several runs begin with.
 namespace tithe {
 
-/// Folders of files, each under the key of all that decides its bytes. A folder is there whole or not at all, also after a
+/// Folders of plain files, each under the key of all that decides its bytes. A folder is there whole or not at all, also after a
 /// crash, and processes that need the same one take turns, so that one makes it and the others find it.
 ///
 ///     folder/<key>/…            the files of an artifact
@@ -63,7 +63,8 @@ class ArtifactStore {
   }
 
   /// Has `write` fill a new folder, and puts it in its place when every file is durable. To be called under `lock`. Where
-  /// the artifact is there already, nothing is written. Throws FileError, and what `write` throws.
+  /// the artifact is there already, nothing is written. Throws FileError, also for what is no plain file, and what `write`
+  /// throws.
   void put(const std::string& key, const std::function<void(const std::filesystem::path&)>& write) const {
     if (has(key)) return;
     // Under the lock, a folder of this name is what a process that was killed left behind.
@@ -75,6 +76,7 @@ class ArtifactStore {
       write(unfinished);
       std::string digests;
       for (const std::string& name : files_in(unfinished)) {
+        require_plain(unfinished / name);
         sync_file(unfinished / name);
         digests += digest_of(unfinished / name) + "  " + name + '\n';
       }
@@ -162,11 +164,21 @@ class ArtifactStore {
     return folder_ / locks / key;
   }
 
-  /// The names of the plain files in a folder, sorted.
+  /// Folders and links inside would be neither durable nor verified.
+  static void require_plain(const std::filesystem::path& file) {
+    const std::filesystem::file_status status = std::filesystem::symlink_status(file);
+    if (std::filesystem::is_regular_file(status)) return;
+    throw FileError{{.who = who,
+                     .required = "an artifact of plain files alone",
+                     .found = std::filesystem::is_directory(status) ? "a folder" : "a link or a device",
+                     .fix = "Write its files beside each other"},
+                    {.file = file.string()}};
+  }
+  /// The names of what is in a folder, sorted.
   static std::vector<std::string> files_in(const std::filesystem::path& folder) {
     std::vector<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator{folder}) {
-      if (entry.is_regular_file()) names.push_back(entry.path().filename().string());
+      names.push_back(entry.path().filename().string());
     }
     std::ranges::sort(names);
     return names;

@@ -57,7 +57,8 @@ class FileLock {
     std::swap(descriptor_, other.descriptor_);
     return *this;
   }
-  /// Closing the descriptor frees the lock. A child process never holds it on: the descriptor is closed when it begins.
+  /// Closing the descriptor frees the lock. A program that the process starts does not hold it on, since the descriptor is
+  /// closed by exec; but a child made by fork alone does, until it ends or closes the descriptor.
   ~FileLock() {
     if (descriptor_ >= 0) ::close(descriptor_);
   }

@@ -18,10 +18,11 @@
 ///       tithe::Identity identity() const;            // what decides a cell besides its place: digests of data and model
 ///       tithe::CellRecord operator()(const auto& recipe, const tithe::CellPoint& cell,
 ///                                    const tithe::CellRun& run) const;
-///       // And, where they are of use:
-///       std::string task() const;                                           // the name of what is trained and scored
-///       double cost(const tithe::CellPoint&) const;                         // of a cell before any was measured, in any unit
-///       std::vector<std::string> parts(const tithe::CellPoint&) const;      // keys of what it finds or makes in run.parts
+///       // And, where they are of use: the name of what is trained and scored; what a cell costs before any was measured,
+///       // in any unit; and the keys of what it finds or makes in run.parts.
+///       std::string task() const;
+///       double cost(const tithe::CellPoint&) const;
+///       std::vector<std::string> parts(const tithe::CellPoint&) const;
 ///     };
 ///
 /// What it returns is a function of the recipe, the cell and the identity; only seconds, the machine and who trained a
@@ -62,15 +63,18 @@ concept RunsCellsOf =
       { experiment(recipe, cell, run) } -> std::same_as<CellRecord>;
     };
 
-/// The members that an experiment may leave out.
+/// One that names what is trained and scored; it may leave this out, as the next two.
 template <class E>
 concept HasTask = requires(const E& experiment) {
   { experiment.task() } -> std::convertible_to<std::string>;
 };
+/// One that guesses what a cell takes, in any unit; without it a cell costs what its budget is.
 template <class E>
 concept HasCost = requires(const E& experiment, const CellPoint& cell) {
   { experiment.cost(cell) } -> std::convertible_to<double>;
 };
+/// One that tells the keys of what a cell has in common with others, so that processes begin with cells that have nothing
+/// to wait for.
 template <class E>
 concept HasParts = requires(const E& experiment, const CellPoint& cell) {
   { experiment.parts(cell) } -> std::convertible_to<std::vector<std::string>>;

@@ -18,8 +18,6 @@
 
 #include "tithe/composition.hpp"
 #include "tithe/composition_rules.hpp"
-#include "tithe/loss/cross_entropy.hpp"
-#include "tithe/reference/no_reference.hpp"
 #include "tithe/study/grid_rules.hpp"
 #include "tithe/study/nearest.hpp"
 
@@ -37,9 +35,6 @@ namespace detail {
 
 namespace hana = boost::hana;
 
-template <class P, class Default>
-using Given = std::conditional_t<std::is_same_v<P, Absent>, Default, P>;
-
 // A combination is a tuple of the types of a schedule, a supervised loss, a loss and a reference.
 inline constexpr auto is_pipeline = [](auto combination) {
   return hana::unpack(combination, [](auto... policy) {
@@ -49,8 +44,8 @@ inline constexpr auto is_pipeline = [](auto combination) {
 };
 inline constexpr auto to_recipe = [](auto combination) {
   return hana::unpack(combination, []<class S, class V, class L, class R>(S, V, L, R) {
-    return hana::type_c<Policies<typename S::type, Given<typename V::type, CrossEntropy>, typename L::type,
-                                 Given<typename R::type, NoReference>>>;
+    return hana::type_c<Policies<typename S::type, Filled<Slot::supervised, typename V::type>,
+                                 typename L::type, Filled<Slot::reference, typename R::type>>>;
   });
 };
 

@@ -9,6 +9,8 @@
 
 #include "tithe/composition.hpp"
 #include "tithe/composition_rules.hpp"
+#include "tithe/loss/cross_entropy.hpp"
+#include "tithe/reference/no_reference.hpp"
 
 /// What a grid of pipelines may be made of. A policy that could stand in no pipeline is an error, since a grid that left it
 /// out would say nothing; combinations that are no pipeline are left out, and can be asked for.
@@ -92,6 +94,13 @@ using PoliciesFor = typename SlotList<slot, Lists...>::type;
 template <class P, class... All>
 inline constexpr int times_listed = (0 + ... + std::same_as<P, All>);
 
+// What a recipe has in a slot for which a list names Absent.
+template <Slot slot, class P>
+using Filled = std::conditional_t<
+    !std::same_as<P, Absent>, P,
+    std::conditional_t<slot == Slot::reference, NoReference,
+                       std::conditional_t<slot == Slot::supervised, CrossEntropy, Absent>>>;
+
 template <Slot slot, class... P>
 consteval GridMisuse misuse_of_list(PolicyList<P...>) {
   if (sizeof...(P) == 0) return GridMisuse::empty_list;
@@ -99,7 +108,8 @@ consteval GridMisuse misuse_of_list(PolicyList<P...>) {
     return GridMisuse::wrong_slot;
   }
   if (!(... && grid_facts<P>.in_range)) return GridMisuse::out_of_range;
-  return (... && (times_listed<P, P...> == 1)) ? GridMisuse::none : GridMisuse::listed_twice;
+  return (... && (times_listed<Filled<slot, P>, Filled<slot, P>...> == 1)) ? GridMisuse::none
+                                                                           : GridMisuse::listed_twice;
 }
 
 // The rules that combinations break, in the order of the product: the last list runs fastest.
@@ -214,7 +224,9 @@ consteval bool verify_grid() {
         "Grid: a number of a policy is out of range. A share lies in [0, 1], a beta above 0; for other "
         "numbers see the requirement in its broken_requirement().");
     constexpr bool listed_once = misuse != GridMisuse::listed_twice;
-    static_assert(listed_once, "Grid: a policy is listed twice, so that its cells would be. Remove one.");
+    static_assert(listed_once,
+                  "Grid: a policy is listed twice, so that its cells would be. Remove one. Absent stands for "
+                  "NoReference among the References, for CrossEntropy among the SupervisedLosses.");
     constexpr bool something_is_valid = misuse != GridMisuse::nothing_valid;
     static_assert(
         something_is_valid,

@@ -50,7 +50,10 @@ double sft_share_of(const Schedule& schedule, const Budget& budget) {
     } catch (const Error&) {
       return 0;  // the cell will fail by the same error, and be recorded with it; the others run
     }
-    return budget.amount() == 0 ? 0 : static_cast<double>(spent) / static_cast<double>(budget.amount());
+    // A plan of more than the budget makes a cell that fails, with a share that can be recorded.
+    return budget.amount() == 0
+               ? 0
+               : std::clamp(static_cast<double>(spent) / static_cast<double>(budget.amount()), 0.0, 1.0);
   }
 }
 
