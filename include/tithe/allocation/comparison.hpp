@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tithe/allocation/decision.hpp"
@@ -48,19 +49,43 @@ inline double expected_regret(const LineDraws& drawn, const Eigen::VectorXd& sco
   return std::max(0.0, drawn.draws.mean(drawn.best_score - scores));
 }
 
-inline RuleComparison compare(const Rule& rule, const AllocationQuestion& question, const LineDraws& drawn,
-                              const Eigen::VectorXd& plan_scores) {
+/// A plan's score on each surface: at the share that its whole labels come to, which for few labels is not the one that was
+/// asked for. Plans of equal counts so score the same.
+inline Eigen::VectorXd scores_of(const PricedPlan& plan, const LineDraws& drawn) {
+  return drawn.scores_at(plan.money_share);
+}
+
+inline RuleComparison compare(std::string name, const PricedPlan& plan, const LineDraws& drawn,
+                              const Eigen::VectorXd& recommended_scores) {
   constexpr double no_difference = 0.01;
-  const Eigen::VectorXd scores = drawn.scores_at(rule.money_share);
-  const Eigen::VectorXd gain = plan_scores - scores;
+  const Eigen::VectorXd scores = scores_of(plan, drawn);
+  const Eigen::VectorXd gain = recommended_scores - scores;
   const Interval gain_80 = central_80(gain, drawn.draws.weights);
-  return {.name = rule.name,
-          .plan = plan_at(rule.money_share, question.money, question.prices),
+  return {.name = std::move(name),
+          .plan = plan,
           .regret = expected_regret(drawn, scores),
           .gain = drawn.draws.mean(gain),
           .gain_80 = gain_80,
           .chance_better = std::min(1.0, drawn.draws.mean((gain.array() < 0).cast<double>())),
           .no_difference = gain_80.low > -no_difference && gain_80.high < no_difference};
+}
+
+/// The rules next to the plan. Rules that buy the same labels are one, under all of their names.
+inline std::vector<RuleComparison> compare_rules(const AllocationQuestion& question, const LineDraws& drawn,
+                                                 const Eigen::VectorXd& recommended_scores) {
+  std::vector<RuleComparison> compared;
+  for (const Rule& rule : usual_rules(question)) {
+    const PricedPlan plan = plan_at(rule.money_share, question.money, question.prices);
+    const auto same = std::ranges::find_if(compared, [&](const RuleComparison& other) {
+      return other.plan.demonstrations == plan.demonstrations && other.plan.preferences == plan.preferences;
+    });
+    if (same != compared.end()) {
+      same->name += ", " + rule.name;
+    } else {
+      compared.push_back(compare(rule.name, plan, drawn, recommended_scores));
+    }
+  }
+  return compared;
 }
 
 /// Where a mixture of normal distributions of logit scores has 10% and 90% of its weight, as scores. By bisection to

@@ -73,16 +73,18 @@ struct LineDraws {
   }
 };
 
+/// The tithe: the least share of the labels that is recommended, of those above 0.
+inline constexpr double least_share = 0.1;
+
 /// The share of the money to spend on demonstrations: half way between the share with the best expected score and the
 /// expected best share, with two corrections.
 ///
 /// Fewer than a tenth of the labels was never measured, so that a share between is raised to it (the tithe). And fewer
 /// than 32 pairs, two optimizer steps, are no stage: demonstrations alone instead (the floor), where the money buys one.
 inline double decided_share(const BudgetLine& line, const LineDraws& drawn) {
-  constexpr double tithe = 0.1;
   constexpr double fewest_pairs = 32;
   double share = (drawn.shares[drawn.best_place()] + drawn.draws.mean(drawn.best_share)) / 2;
-  if (share > 0) share = std::max(share, line.money_share(tithe));
+  if (share > 0) share = std::max(share, line.money_share(least_share));
   if (line.pairs < line.price_ratio) return 0;
   return (1 - share) * line.pairs < fewest_pairs ? 1 : std::min(share, 1.0);
 }
@@ -92,9 +94,8 @@ struct Decision {
   BudgetLine line;
   std::vector<WeightedBelief> beliefs;  ///< of the cells that were asked for, then of the line's shares
   LineDraws drawn;
-  double share = 0;        ///< of the money, for demonstrations
-  Eigen::VectorXd scores;  ///< of each draw, at that share
-  double score = 0;        ///< expected there
+  double share = 0;  ///< of the money, for demonstrations
+  double score = 0;  ///< expected there
 };
 
 /// Decides, and looks at some further cells of the surface besides the budget line.
@@ -107,9 +108,8 @@ inline Decision decide(const Prior& prior, const AllocationQuestion& question,
   std::vector<WeightedBelief> beliefs = posterior(prior, question, points);
   LineDraws drawn{std::move(shares), draw_surfaces(beliefs, std::ssize(cells))};
   const double share = decided_share(line, drawn);
-  Eigen::VectorXd scores = drawn.scores_at(share);
-  const double score = drawn.draws.mean(scores);
-  return {line, std::move(beliefs), std::move(drawn), share, std::move(scores), score};
+  const double score = drawn.draws.mean(drawn.scores_at(share));
+  return {line, std::move(beliefs), std::move(drawn), share, score};
 }
 
 }  // namespace tithe::detail

@@ -78,26 +78,25 @@ inline Recommendation recommend(const Prior& prior, const AllocationQuestion& qu
   answer.share = decision.share;
   answer.plan = detail::recommended_plan(decision.share, question);
   answer.left = question.money - answer.plan.cost;
-  answer.score = decision.score;
+  const Eigen::VectorXd scores = detail::scores_of(answer.plan, drawn);
+  answer.score = drawn.draws.mean(scores);
   const double labels = static_cast<double>(answer.plan.demonstrations.value()) +
                         static_cast<double>(answer.plan.preferences.value());
   const double variance = run_variance(prior.hyperparameters(), labels);
-  answer.run_80 = detail::run_interval(drawn.draws, decision.scores, variance);
-  answer.regret = detail::expected_regret(drawn, decision.scores);
+  answer.run_80 = detail::run_interval(drawn.draws, scores, variance);
+  answer.regret = detail::expected_regret(drawn, scores);
   answer.best_share_80 = detail::central_80(drawn.best_share, drawn.draws.weights);
   answer.epsilon = std::sqrt(variance) * score_slope(answer.score);
   answer.region = detail::region_of(drawn, answer.epsilon);
   answer.line = detail::line_of(question, decision);
-  for (const detail::Rule& rule : detail::usual_rules(question)) {
-    answer.rules.push_back(detail::compare(rule, question, drawn, decision.scores));
-  }
+  answer.rules = detail::compare_rules(question, drawn, scores);
   for (const auto& each : decision.beliefs) answer.efficiency.push_back({each.shift, each.weight});
 
   answer.pilots = detail::price_pilots(prior, question, cells, decision);
   answer.next_pilot =
       next_pilot(answer.pilots, question.pilot_money.value_or(Money::from_parts(question.money.parts() / 4)));
   answer.panels = prior.panels();
-  answer.runs = question.runs.size();
+  answer.runs = detail::labelled_runs(question);
   answer.extrapolated = detail::is_extrapolated(question, labels);
   answer.warnings = detail::warnings_of(prior.hyperparameters(), question, answer);
   return answer;

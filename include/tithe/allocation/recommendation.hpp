@@ -1,7 +1,9 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -89,8 +91,16 @@ struct Recommendation {
   std::optional<Pilot> next_pilot{};  ///< the affordable one with the largest gain
   std::vector<Pilot> pilots{};        ///< all that were looked at: the money pays for each
   std::size_t panels = 0;             ///< that the prior stands on
-  std::size_t runs = 0;               ///< of this task
+  std::size_t runs = 0;               ///< of this task, that labels were bought for; the base model's is none
   std::vector<std::string> warnings{};
 };
+
+/// The rule that gains most over the plan, of those that are better with 90%; null where there is none, as it should be.
+[[nodiscard]] inline const RuleComparison* better_rule(const Recommendation& answer) {
+  const auto best = std::ranges::min_element(answer.rules, {}, [](const RuleComparison& rule) {
+    return rule.gain_80.high < 0 ? rule.gain : std::numeric_limits<double>::infinity();
+  });
+  return best != answer.rules.end() && best->gain_80.high < 0 ? &*best : nullptr;
+}
 
 }  // namespace tithe

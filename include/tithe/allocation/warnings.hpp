@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "tithe/allocation/decision.hpp"
 #include "tithe/allocation/kernel.hpp"
 #include "tithe/allocation/normal.hpp"
 #include "tithe/allocation/observed.hpp"
@@ -29,6 +30,23 @@ inline double largest_run(const AllocationQuestion& question) {
 /// Whether a plan has more than five times the labels of any run, or there is no run.
 inline bool is_extrapolated(const AllocationQuestion& question, double labels) {
   return labels > 5 * largest_run(question);
+}
+
+/// The runs that labels were bought for: a score of no labels is the base model's.
+inline std::size_t labelled_runs(const AllocationQuestion& question) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(question.runs, [](const Observation& run) { return labels_of(run) > 0; }));
+}
+
+/// That a simple rule is better by the answer's own numbers; nothing where none is.
+inline std::string beaten_sentence(const BudgetLine& line, const Recommendation& answer) {
+  const RuleComparison* rule = better_rule(answer);
+  if (rule == nullptr) return {};
+  const bool raised =
+      answer.share == line.money_share(least_share) && rule->plan.money_share < answer.plan.money_share;
+  return "By all that is known here \"" + rule->name + "\" beats the plan in " +
+         std::to_string(std::lround(100 * rule->chance_better)) + " of 100 cases" +
+         (raised ? "; the plan keeps to a tenth of demonstrations because fewer was never measured" : "");
 }
 
 /// The counts of a run that lies more than five standard errors from the mean of the other runs of the same counts, if
@@ -73,10 +91,12 @@ inline std::vector<std::string> warnings_of(const SurfaceHyperparameters& number
   const double labels = static_cast<double>(answer.plan.demonstrations.value()) +
                         static_cast<double>(answer.plan.preferences.value());
   const std::optional<LabelCounts> contradiction = contradiction_in(numbers, question.runs);
-  const bool has_runs = largest_run(question) > 0;
+  const bool has_runs = answer.runs > 0;
   const auto is_base = [](const Observation& run) { return labels_of(run) == 0; };
   const bool has_base = question.base_score || std::ranges::any_of(question.runs, is_base);
 
+  const std::string beaten = beaten_sentence(line, answer);
+  warn_if(!beaten.empty(), beaten);
   warn_if(!has_runs,
           "It does not know this task: no run of it was given, so that the plan is what suited other tasks");
   if (contradiction) {

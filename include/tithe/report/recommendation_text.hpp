@@ -57,6 +57,11 @@ inline std::string share_sentence(const Recommendation& answer) {
 
 /// The price of being wrong, and of the simple rules.
 inline std::string regret_sentence(const Recommendation& answer) {
+  if (const RuleComparison* rule = better_rule(answer)) {
+    return "The plan is expected to score " + score_text(answer.regret) +
+           " less than the best share would, and " + score_text(-rule->gain) + " less than \"" + rule->name +
+           "\".";
+  }
   std::string text =
       "Not to know the best share is expected to cost " + score_text(answer.regret) + " of score";
   const auto same = std::ranges::count_if(answer.rules, &RuleComparison::no_difference);
@@ -79,12 +84,19 @@ inline Table rule_table(const Recommendation& answer) {
                {"gain of the plan"},
                {"rule is better"},
                {"", Align::left}}};
+  const auto is_plan = [&](const RuleComparison& rule) {
+    return rule.plan.demonstrations == answer.plan.demonstrations &&
+           rule.plan.preferences == answer.plan.preferences;
+  };
   for (const RuleComparison& rule : answer.rules) {
     table.row({rule.name, count_text(rule.plan.demonstrations), count_text(rule.plan.preferences),
                score_text(rule.regret),
                gain_text(rule.gain) + " [" + gain_text(rule.gain_80.low) + ", " +
                    gain_text(rule.gain_80.high) + ']',
-               share_text(rule.chance_better), rule.no_difference ? "no measurable difference" : ""});
+               share_text(rule.chance_better),
+               is_plan(rule)        ? "the plan itself"
+               : rule.no_difference ? "no measurable difference"
+                                    : ""});
   }
   return table;
 }
