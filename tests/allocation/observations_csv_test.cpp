@@ -82,6 +82,11 @@ CATCH_TEST_CASE("CSV: what is no table is refused with its line", "[allocation][
   check_refused(read, "a,b\n1,\"2\"3\n", 2, "", {"behind a closing quote", "\"3\""});
   check_refused(read, "a,b\n1,2\"3\n", 2, "", {"one within a cell"});
   check_refused(read, "a,b\r1,2\r", 1, "", {"CR alone"});
+  // As spreadsheets save where the comma is the decimal point: the first row is of two cells, the titles are one.
+  check_refused(read, "n_sft;score\n500;0,43\n", 1, "",
+                {"commas between cells", "\"n_sft;score\"", "decimal point"});
+  check_refused(read, "n_sft\tscore\n500\t0,43\n", 1, "", {"commas between cells"});
+  CATCH_CHECK_NOTHROW(read("one; title\nand its cell\n"));
   check_refused(read, "a,b\n1,\xFF\n", 2, "", {"UTF-8", "\\xff"});
   check_refused(read, std::string{"a,b\n1,\0\n", 8}, 2, "", {"UTF-8", "\\x00"});
   const auto missing = thrown<DataError>([] { (void)read_csv("/no/such/table.csv", "test"); });
@@ -109,6 +114,8 @@ CATCH_TEST_CASE("runs: bad cells are refused with line and column", "[allocation
   check_refused(runs_of, head + "2.5,0,.5,,\n", 3, "n_sft", {"a whole number", "\"2.5\""});
   check_refused(runs_of, head + "2,-1,.5,,\n", 3, "n_pref", {"from 0", "\"-1\""});
   check_refused(runs_of, head + "2,1e300,.5,,\n", 3, "n_pref", {"\"1e300\""});
+  check_refused(runs_of, head + "2000000000000,1,.5,,\n", 3, "n_sft", {"from 0 to 1000000000000"});
+  CATCH_CHECK(runs_of(head + "1000000000000,1,.5,,\n").size() == 2);
   check_refused(runs_of, head + "2,1,.5,0,\n", 3, "stderr", {"above 0", "not known"});
   check_refused(runs_of, head + "2,1,.5,2,\n", 3, "stderr", {"below 1"});
   check_refused(runs_of, head + "2,1,.5,,0\n", 3, "seeds", {"from 1"});
@@ -144,6 +151,10 @@ CATCH_TEST_CASE("panels: the published study's layout", "[allocation][csv]") {
   check_refused(panels_of, head + "m,own,100,25,.3\n", 2, "sft_ratio", {"write 25 as .25"});
   check_refused(panels_of, head + "m,own,100,base,.3\n", 2, "budget", {"0 for the base model", "\"100\""});
   check_refused(panels_of, head + "m,own,0,.5,.3\n", 2, "budget", {"from 1"});
+  // "a b" and "c" would be put together as "a" and "b c" are.
+  CATCH_CHECK(panels_of(head + "a b,c,100,.5,.1\na b,d,100,.5,.2\na b,c,200,.5,.3\n").size() == 2);
+  check_refused(panels_of, head + "a b,c,100,.5,.1\na,b c,100,.5,.2\n", 3, "model",
+                {"differ from \"a b\" and \"c\"", "found \"a\""});
 }
 
 CATCH_TEST_CASE("panels: the study's file holds the published panels", "[allocation][csv][third-party]") {

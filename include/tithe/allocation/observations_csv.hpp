@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <initializer_list>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -62,7 +63,7 @@ class ScoreTable {
   /// A number of labels, or of seeds.
   [[nodiscard]] std::int64_t whole(const CsvRow& row, std::string_view title, std::int64_t least) const {
     constexpr double most = 1e12;  // far more than were ever labelled, and exact in a double
-    const std::string required = "a whole number from " + std::to_string(least);
+    const std::string required = "a whole number from " + std::to_string(least) + " to 1000000000000";
     const double value = number(row, title, required, "Write a thousand as 1000");
     if (!(value >= static_cast<double>(least) && value <= most && value == std::floor(value)))
       fail_at(row, title, required, "Count whole labels and runs");
@@ -204,9 +205,17 @@ inline std::vector<Panel> read_published_layout(CsvTable csv, const std::string&
   const ScoreTable table{
       std::move(csv), who, {"model", "task", "budget", "sft_ratio", "metric"}, {"kind", "note"}};
   std::vector<Panel> panels;
+  std::map<std::string, std::string_view> models;
   for (const CsvRow& row : table.rows()) {
+    const std::string_view model = table.text(row, "model");
     const std::string_view task = table.text(row, "task");
-    const std::string name = std::string{table.text(row, "model")} + ' ' + std::string{task};
+    const std::string name = std::string{model} + ' ' + std::string{task};
+    if (const std::string_view first = models.emplace(name, model).first->second; first != model) {
+      table.fail_at(row, "model",
+                    "a model and a task that differ from " + in_quotes(first) + " and " +
+                        in_quotes(name.substr(first.size() + 1)) + " when they are put together",
+                    "Leave blanks out of one of the names");
+    }
     Panel& panel = panel_of(panels, name, table.kind(row, kind_of_published_task(task)), table, row);
     const bool base = table.text(row, "sft_ratio") == "base";
     const Examples budget{table.whole(row, "budget", base ? 0 : 1)};

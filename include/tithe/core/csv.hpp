@@ -163,6 +163,10 @@ inline CsvTable read_csv(const std::filesystem::path& path, const std::string& w
   }
   while (std::optional<CsvRow> row = reader.next()) {
     if (row->cells.size() != table.titles.size()) {
+      if (table.titles.size() == 1 && table.titles[0].find_first_of(";\t") != std::string::npos) {
+        reader.fail(titles->line, "commas between cells", in_quotes(table.titles[0]),
+                    "Save the file with commas, and numbers with a decimal point");
+      }
       reader.fail(row->line, std::to_string(table.titles.size()) + " cells, one a column",
                   std::to_string(row->cells.size()), "Leave a cell empty where there is nothing to say");
     }
