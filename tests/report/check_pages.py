@@ -60,6 +60,15 @@ FAULTS = r"""
       const slack = box.height * 0.16;
       boxes.push([text, box.left, box.right, box.top + slack, box.bottom - slack]);
     }
+    for (const line of svg.querySelectorAll('.line, .plan, .budget, .best')) {
+      if (line.tagName != 'path') continue;
+      const place = line.getScreenCTM(), length = line.getTotalLength();
+      for (let at = 0; at <= length; at += 2) {
+        const point = line.getPointAtLength(at).matrixTransform(place);
+        const struck = boxes.find(box => point.x > box[1] && point.x < box[2] && point.y > box[3] && point.y < box[4]);
+        if (struck) { say('a line through text', struck[0]); break; }
+      }
+    }
     for (let i = 0; i < boxes.length; ++i) for (let j = 0; j < i; ++j) {
       const [a, b] = [boxes[i], boxes[j]];
       if (a[1] < b[2] && b[1] < a[2] && a[3] < b[4] && b[3] < a[4]) say('text on text, ' + b[0].textContent, a[0]);
@@ -106,6 +115,8 @@ PLANTED = {  # what is planted, and what must be found
         "text outside its picture",
     '<svg viewBox="0 0 300 200" aria-label="t"><rect width="9" height="9"/><text x="20" y="20">one</text><text x="30" y="24">two</text></svg>':
         "text on text",
+    '<svg viewBox="0 0 300 200" aria-label="s"><rect width="9" height="9"/><path class="plan" d="M0 16H300"/><text x="40" y="20">struck</text></svg>':
+        "a line through text",
     '<svg viewBox="0 0 300 200" aria-label="n"><rect width="9" height="9"/><path d="MnanL1 2"/></svg>': "not a number",
     '<svg viewBox="0 0 300 200"><rect width="9" height="9"/></svg>': "no words for those who cannot see",
     '<section><h2>Nothing</h2></section>': "a part without words",

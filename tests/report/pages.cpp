@@ -15,6 +15,15 @@ namespace {
 using namespace tithe;
 using namespace tithe::test;
 
+/// With a score of the base model, whose line crosses the others or is near them.
+std::vector<CellRecord> with_base(std::vector<CellRecord> records, double score) {
+  CellRecord base{.key = "base", .study = records[0].study, .task = records[0].task, .pipeline = "base"};
+  for (const Estimate& trained : records[0].scores)
+    base.scores.push_back({trained.name, score, score - 0.01, score + 0.01, 500});
+  records.push_back(std::move(base));
+  return records;
+}
+
 /// Names as long and as wicked as they come: none may leave its place, be obeyed, or ask for anything.
 ReportInput hostile_report() {
   std::vector<CellRecord> records = made_up_records({.budgets = {10, 1'000'000'000}, .seeds = {1}});
@@ -55,7 +64,7 @@ ReportInput crowded_report() {
                                                      .seeds = {1, 2}});
   for (CellRecord& record : records)
     record.scores[0].value = record.scores[0].low = record.scores[0].high = 0.5;
-  ReportInput input = report_input(std::move(records));
+  ReportInput input = report_input(with_base(std::move(records), 0.5));
   input.advice = made_up_advice();
   for (BestShareLine& line : input.advice->best_shares) line.points.back().plan.money_share = 1;
   input.advice->recommendation.plan = priced_plan(1, 3000, 2);
@@ -80,6 +89,12 @@ int main(int argc, char** argv) {
   write("empty", report_input({}));
   write("one_budget", report_input(made_up_records(
                           {.budgets = {300}, .seeds = {1}, .losses = {"Dpo<0.1>"}, .probes = false})));
+  for (const double score : {0.12, 0.2, 0.28}) {
+    const std::string name = "base_" + std::to_string(score).substr(0, 4);
+    write(name.c_str(), report_input(with_base(made_up_records({.losses = {"Dpo<0.1>"}}), score)));
+  }
+  write("base_of_one_budget",
+        report_input(with_base(made_up_records({.budgets = {300}, .losses = {"Dpo<0.1>"}}), 0.2)));
   write("one_cell", report_input(made_up_records(
                         {.budgets = {300}, .shares = {0.25}, .seeds = {7}, .losses = {"Dpo<0.1>"}})));
 }

@@ -231,6 +231,31 @@ CATCH_TEST_CASE("a page holds every part, its answer first, and nothing that ask
   }
 }
 
+CATCH_TEST_CASE("many lines are told apart, and their intervals do not hide them", "[report]") {
+  CATCH_CHECK(series_class(6) == "c6");
+  CATCH_CHECK(series_class(7) == "c0 d1");
+  CATCH_CHECK(series_class(20) == "c6 d2");
+  const auto page_of = [](std::vector<double> shares) {
+    auto records = made_up_records({.shares = std::move(shares), .losses = {"Dpo<0.1>"}});
+    records.push_back({.key = "base", .task = records[0].task, .scores = records[0].scores});
+    return html_report(report_input(records));
+  };
+  const std::string few = page_of({0, .1, .25, .5, .75, 1});
+  CATCH_CHECK(count_of(few, "\"whisker c") == (2 * 4 + 5 * 2) * 6 - 5 * 2);  // no stage of no share
+  CATCH_CHECK(!contains(few, "\"whisker quiet"));
+  CATCH_CHECK(!contains(few, "\"line c0 d1\""));
+  const std::string many = page_of({0, .05, .1, .25, .5, .75, .9, 1});
+  CATCH_CHECK(!contains(many, "\"whisker c"));
+  CATCH_CHECK(count_of(many, "\"whisker quiet c") == (2 * 4 + 5 * 2) * 8 - 5 * 2);
+  CATCH_CHECK(contains(many, "\"line c0 d1\""));
+  CATCH_CHECK(contains(many, "too many lines to show them"));
+  // The base model's name stands to the right of the plot, where no line runs.
+  const std::size_t base = few.find(">base</text>");
+  CATCH_REQUIRE(base != few.npos);
+  const std::size_t x = few.rfind("<text x=\"", base) + 9;
+  CATCH_CHECK(std::stod(few.substr(x)) > Frame{}.x_end());
+}
+
 CATCH_TEST_CASE("what is missing is said, and no picture stands empty", "[report]") {
   const std::string empty = html_report(report_input({}));
   CATCH_CHECK(!contains(empty, "<svg xmlns"));

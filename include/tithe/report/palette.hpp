@@ -35,7 +35,9 @@ svg text.ink{fill:var(--ink)}svg text.strong{fill:var(--ink);font-weight:600}
 .grid{stroke:var(--grid)}.axis{stroke:var(--soft)}
 .line{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}.line.accent{--c:var(--accent);stroke-width:2.5}
 .mark{fill:var(--c);stroke:var(--c);stroke-width:1.6;stroke-linejoin:round;transform:scale(.8)}
-.whisker{fill:none;stroke:var(--c);opacity:.55}.leader{stroke:var(--c);opacity:.5}
+.line.d1,.d1 .line{stroke-dasharray:7 3}.line.d2,.d2 .line{stroke-dasharray:1.5 3}.d1 .mark,.d2 .mark{fill:var(--card)}
+.whisker{fill:none;stroke:var(--c);opacity:.55}.leader{stroke:var(--c,var(--ink));opacity:.5}
+.quiet{visibility:hidden}.point:hover .quiet{visibility:visible}
 .reach{fill:transparent}.point:hover .mark{transform:scale(1.3)}.point:hover .dot{fill:var(--accent);r:5px}
 .dot{fill:var(--accent)}.band{fill:var(--accent);opacity:.16}.region{fill:var(--tint)}
 .plan{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:4 3}

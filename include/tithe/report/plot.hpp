@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,11 +30,15 @@ inline std::string pixels(double value) {
   return text == "-0" ? "0" : text;
 }
 
-/// How many colours and marks there are; what comes after looks like what came first.
+/// How many colours and marks there are. The next seven series have hollow marks and broken lines, seven more have dots;
+/// then it begins again.
 inline constexpr std::size_t series_count = 7;
 
-/// The class of a series' colour.
-inline std::string series_class(std::size_t index) { return 'c' + std::to_string(index % series_count); }
+/// The classes of a series' colour and of how its line is broken: "c3", "c3 d1", "c3 d2".
+inline std::string series_class(std::size_t index) {
+  const std::size_t round = index / series_count % 3;
+  return 'c' + std::to_string(index % series_count) + (round == 0 ? "" : " d" + std::to_string(round));
+}
 
 /// The shape of a series' mark around (0, 0), so that lines differ by more than colour.
 inline std::string_view mark_path(std::size_t index) {
@@ -92,22 +97,27 @@ inline std::string band(std::span<const Point> upper, std::span<const Point> low
   return around.size() < 3 ? std::string{} : polyline(around) + 'Z';
 }
 
-/// A series' mark; the pointer finds a wider ring around it.
-inline Markup mark(std::size_t series, Point at, const std::string& words) {
+/// A series' mark; the pointer finds a wider ring around it. `inside` is drawn around (0, 0) with it.
+inline Markup mark(std::size_t series, Point at, const std::string& words, const Markup& inside = {}) {
   const Markup shape =
       path(std::string{mark_path(series)}, "mark") + element("circle", {{"r", "9"}, {"class", "reach"}});
   return element("g",
                  {{"class", "point " + series_class(series)},
                   {"transform", "translate(" + pixels(at.x) + ' ' + pixels(at.y) + ')'}},
-                 hover(words) + shape);
+                 hover(words) + inside + shape);
 }
 
-/// An upright interval with its ends.
-inline Markup whisker(std::size_t series, double x, double low, double high) {
+/// Intervals of more lines than this would hide one another, and the lines: each is shown with its mark alone, while the
+/// pointer rests on it.
+inline constexpr std::size_t most_whiskers = 6;
+
+/// An upright interval with its ends. `look` is "whisker", or "whisker quiet" inside a mark.
+inline Markup whisker(std::size_t series, double x, double low, double high,
+                      const std::string& look = "whisker") {
   const std::string left = pixels(x - 2.5);
   const std::string shape = 'M' + left + ' ' + pixels(high) + "h5M" + left + ' ' + pixels(low) + "h5M" +
                             pixels(x) + ' ' + pixels(low) + 'V' + pixels(high);
-  return path(shape, "whisker " + series_class(series));
+  return path(shape, look + ' ' + series_class(series));
 }
 
 /// The size of a picture and of what lies around its plot.
@@ -159,7 +169,7 @@ inline Markup x_axis(const Frame& frame, const Scale& scale, std::span<const Tic
 
 /// The last label of each line, to the right of the plot, moved apart where they would stand on each other.
 struct EndLabel {
-  std::size_t series = 0;
+  std::optional<std::size_t> series{};  ///< none of what is no series
   Point at{};
   std::string text{};
 };
@@ -172,7 +182,8 @@ inline Markup end_labels(const Frame& frame, std::span<const EndLabel> labels) {
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const Point from{labels[i].at.x + 6, labels[i].at.y};
     const Point to{frame.x_end() + 12, places[i]};
-    drawn += path(polyline(std::array{from, to}), "leader " + series_class(labels[i].series));
+    const std::string look = labels[i].series ? "leader " + series_class(*labels[i].series) : "leader";
+    drawn += path(polyline(std::array{from, to}), look);
     drawn += text_at({to.x + 3, to.y + 4}, labels[i].text, Anchor::start, "ink");
   }
   return drawn;

@@ -49,12 +49,19 @@ inline Markup probe_figure(const ProbePanel& panel, std::span<const double> shar
       if (!std::isfinite(point.estimate.value) || stage == 3) continue;
       const double shift = 2.2 * (static_cast<double>(series) - (static_cast<double>(shares.size()) - 1) / 2);
       points.push_back({x(static_cast<double>(stage)) + shift, y(point.estimate.value)});
-      if (point.estimate.low < point.estimate.high && stage > 0)
-        content += whisker(series, points.back().x, y(point.estimate.low), y(point.estimate.high));
+      const double low = y(point.estimate.low);
+      const double high = y(point.estimate.high);
+      const bool has_interval = point.estimate.low < point.estimate.high && stage > 0;
+      Markup inside;
+      if (has_interval && panel.lines.size() > most_whiskers)
+        inside = whisker(series, 0, low - points.back().y, high - points.back().y, "whisker quiet");
+      else if (has_interval)
+        content += whisker(series, points.back().x, low, high);
       marks += mark(series, points.back(),
                     share_text(line.sft_share) + " SFT, " +
                         std::string{names.at(static_cast<std::size_t>(stage)).text} + ": " +
-                        figure_text(point.estimate));
+                        figure_text(point.estimate),
+                    inside);
     }
     if (points.empty()) continue;
     if (points.size() > 1) content += path(polyline(points), "line " + series_class(series));

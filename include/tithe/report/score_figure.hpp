@@ -88,7 +88,7 @@ inline Markup score_figure(const ScorePanel& panel, std::span<const double> shar
   const std::vector<double> budgets{budget_set.begin(), budget_set.end()};
   const bool by_share = budgets.size() == 1;
   Frame frame;
-  if (by_share) frame.right = 20;
+  if (by_share && !panel.base) frame.right = 20;
   const NiceRange range = detail::score_range(panels, panel.metric);
   const Scale y = frame.y(range.low, range.high);
   const Scale x =
@@ -110,6 +110,7 @@ inline Markup score_figure(const ScorePanel& panel, std::span<const double> shar
   Markup lines;
   Markup marks;
   std::vector<EndLabel> labels;
+  const bool is_crowded = !by_share && panel.lines.size() > most_whiskers;
   const double middle = (static_cast<double>(panel.lines.size()) - 1) / 2;
   for (std::size_t i = 0; i < panel.lines.size(); ++i) {
     const ShareLine& line = panel.lines[i];
@@ -121,21 +122,27 @@ inline Markup score_figure(const ScorePanel& panel, std::span<const double> shar
       if (!std::isfinite(point.score.value)) continue;
       const Point at{x(by_share ? line.sft_share : point.budget) + shift, y(point.score.value)};
       points.push_back(at);
-      if (point.score.low < point.score.high)
-        lines += whisker(series, at.x, y(point.score.low), y(point.score.high));
-      marks += mark(series, at, point_text(point, line.sft_share, panel.unit));
+      const double low = y(point.score.low);
+      const double high = y(point.score.high);
+      Markup inside;
+      if (point.score.low < point.score.high && is_crowded)
+        inside = whisker(series, 0, low - at.y, high - at.y, "whisker quiet");
+      else if (point.score.low < point.score.high)
+        lines += whisker(series, at.x, low, high);
+      marks += mark(series, at, point_text(point, line.sft_share, panel.unit), inside);
     }
     if (points.empty()) continue;
     if (points.size() > 1) lines += path(polyline(points), "line " + series_class(series));
-    labels.push_back({series, points.back(), share_text(line.sft_share)});
+    if (!by_share) labels.push_back({series, points.back(), share_text(line.sft_share)});
   }
   if (panel.base && std::isfinite(panel.base->value)) {
     const double level = y(panel.base->value);
     content += path(polyline(std::array{Point{frame.left, level}, Point{frame.x_end(), level}}), "plan",
                     "the base model: " + figure_text(*panel.base));
+    labels.push_back({{}, {frame.x_end() - 6, level}, "base"});
   }
   content += lines + marks;
-  if (!by_share) content += end_labels(frame, labels);
+  content += end_labels(frame, labels);
   std::string words =
       panel_text(panel) + " against " + (by_share ? "the SFT share" : "the budget in " + unit) + ", for " +
       plural(static_cast<std::int64_t>(panel.lines.size()), "share") + " of it that bought demonstrations.";

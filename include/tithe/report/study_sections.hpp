@@ -50,8 +50,15 @@ inline std::string interval_words(std::span<const ScorePanel> panels) {
            "land elsewhere.";
   const std::string counts =
       fewest == most ? count_text(most) : count_text(fewest) + " to " + count_text(most);
-  return "Marks are means over " + counts + " seeds; intervals are 95%, by Student's t over the seeds" +
-         (fewest <= 1 ? ", or over held-out examples where there is one seed." : ".");
+  const bool is_crowded =
+      std::ranges::any_of(panels, [](const ScorePanel& panel) { return panel.lines.size() > most_whiskers; });
+  return "Marks are means over " + counts +
+         " seeds; intervals are 95%, by Student's t over the seeds and never narrower than over the held-out "
+         "examples" +
+         (fewest <= 1 ? ", which are all where there is one seed." : ".") +
+         (is_crowded
+              ? " Where there are too many lines to show them, they show with each mark under the pointer."
+              : "");
 }
 
 inline Markup score_section(const ReportInput& input) {
