@@ -14,6 +14,7 @@
 
 #include "commands.hpp"
 #include "output.hpp"
+#include "panel_choice.hpp"
 #include "prices.hpp"
 #include "tithe/allocation/observations_csv.hpp"
 #include "tithe/allocation/published.hpp"
@@ -60,16 +61,10 @@ const std::map<std::string, std::string> examples{{"tldr", "summarisation"},
                                                   {"ifeval", "instruction following"},
                                                   {"gsm8k", "grade-school mathematics"}};
 
-tithe::MetricKind kind_of(const std::string& metric) {
-  if (metric == "judged") return tithe::MetricKind::judged;
-  return metric == "verified" ? tithe::MetricKind::verified : tithe::MetricKind::unknown;
-}
-
 /// What the answer is made of.
 struct Known {
-  std::vector<tithe::Panel> panels;
-  std::vector<tithe::Observation> runs;
-  tithe::MetricKind kind = tithe::MetricKind::unknown;
+  std::vector<tithe::Panel> panels;  ///< of other tasks
+  tithe::Panel asked;
   std::vector<std::string> notes;  ///< what was left out of what was read
 };
 
@@ -89,40 +84,40 @@ std::vector<tithe::Panel> read_study(const std::filesystem::path& folder, const 
   return std::move(seen.panels);
 }
 
-/// The one panel of a study that is asked about.
-std::vector<tithe::Observation> runs_of_study(const Settings& settings, Known& known) {
-  const auto panels = read_study(settings.study, settings, known.kind, known.notes);
-  if (settings.panel.empty() && panels.size() == 1) return panels[0].runs;
-  const auto found = std::ranges::find(panels, settings.panel, &tithe::Panel::name);
-  if (found != panels.end()) return found->runs;
-  std::string names;
-  for (const tithe::Panel& panel : panels) names += "\n  " + panel.name;
-  throw UsageError{settings.study.string() + " has results of several kinds; say --panel and one of" + names};
-}
-
 void take_example(const Settings& settings, Known& known) {
   const auto asked = std::ranges::find(known.panels, examples.at(settings.example), &tithe::Panel::name);
-  known.runs = asked->runs;
-  known.kind = asked->kind;
+  known.asked = std::move(*asked);
   known.panels.erase(asked);
 }
 
+/// Whether any scores are read that have names.
+bool has_records(const Settings& settings) {
+  const auto is_study = [](const std::filesystem::path& path) { return std::filesystem::is_directory(path); };
+  return !settings.study.empty() || std::ranges::any_of(settings.panels, is_study);
+}
+
 Known read_known(const Settings& settings) {
-  Known known{.panels = tithe::published_panels(), .runs = {}, .kind = kind_of(settings.metric), .notes = {}};
+  if (!settings.score.empty() && !has_records(settings))
+    throw UsageError{
+        "--score is for records, and there are none; give --study, or a study's folder to --panels"};
+  Known known{.panels = tithe::published_panels(), .asked = {.kind = kind_of(settings.metric)}, .notes = {}};
   if (!settings.example.empty()) take_example(settings, known);
-  if (!settings.observations.empty()) known.runs = tithe::read_runs_csv(settings.observations);
-  if (!settings.study.empty()) known.runs = runs_of_study(settings, known);
+  if (!settings.observations.empty()) known.asked.runs = tithe::read_runs_csv(settings.observations);
+  if (!settings.study.empty()) {
+    known.asked =
+        chosen_panel(read_study(settings.study, settings, known.asked.kind, known.notes), settings.panel);
+  }
   for (const std::filesystem::path& path : settings.panels) {
     const bool is_study = std::filesystem::is_directory(path);
     auto more = is_study ? read_study(path, settings, tithe::MetricKind::unknown, known.notes)
                          : tithe::read_panels_csv(path);
-    for (tithe::Panel& panel : more) known.panels.push_back(std::move(panel));
+    for (tithe::Panel& panel : more) add_panel(known.panels, std::move(panel), known.asked);
   }
   return known;
 }
 
 void require_consistent(const Settings& settings, const Known& known) {
-  const bool has_base = std::ranges::any_of(known.runs, [](const tithe::Observation& run) {
+  const bool has_base = std::ranges::any_of(known.asked.runs, [](const tithe::Observation& run) {
     return run.demonstrations + run.preferences == tithe::Examples{};
   });
   if (settings.base_score && has_base)
@@ -169,9 +164,9 @@ int recommend(const Settings& settings) {
     const tithe::Money money = tithe::Money::of(settings.budget);
     question = {.prices = read_prices(settings.prices),
                 .money = money,
-                .kind = known.kind,
+                .kind = known.asked.kind,
                 .base_score = settings.base_score,
-                .runs = known.runs,
+                .runs = known.asked.runs,
                 .pilot_money = settings.pilot_money ? tithe::Money::of(*settings.pilot_money)
                                                     : tithe::Money::from_parts(money.parts() / 4)};
     answer = tithe::recommend(tithe::Prior{known.panels}, question);
@@ -213,10 +208,12 @@ Command add_recommend(CLI::App& app) {
       command->add_option("--observations", settings->observations, "Finished runs of this task, as CSV");
   CLI::Option* study = command->add_option("--study", settings->study,
                                            "Folder of a study of this task, whose cells are the runs");
-  command->add_option("--panel", settings->panel, "Which of the study's panels, where it has several")
+  command
+      ->add_option("--panel", settings->panel,
+                   "Part of the name of the study's panel that is meant, where it has several")
       ->needs(study);
   command->add_option("--score", settings->score,
-                      "Name of the score that is read from records; the first unless given");
+                      "Name of the score that is read from studies' records; the first unless given");
   CLI::Option* example =
       command
           ->add_option(

@@ -13,6 +13,7 @@
 
 #include "commands.hpp"
 #include "output.hpp"
+#include "panel_choice.hpp"
 #include "prices.hpp"
 #include "session.hpp"
 #include "tithe/core/durable_file.hpp"
@@ -67,26 +68,11 @@ std::vector<tithe::CellRecord> read_studies(const Settings& settings) {
   return all.records();
 }
 
-tithe::MetricKind kind_of(const std::string& name) {
-  if (name == "judged") return tithe::MetricKind::judged;
-  return name == "verified" ? tithe::MetricKind::verified : tithe::MetricKind::unknown;
-}
-
 /// The one panel that is meant.
 tithe::Panel panel_of(const Settings& settings, const std::vector<tithe::CellRecord>& records) {
   const auto observed = tithe::observations_of(records, settings.score_name, kind_of(settings.metric));
-  std::vector<tithe::Panel> meant;
-  std::string names;
-  for (const tithe::Panel& panel : observed.panels) {
-    if (panel.name == settings.panel) return panel;
-    names += "\n  " + tithe::in_quotes(panel.name, 200);
-    if (panel.name.find(settings.panel) != std::string::npos) meant.push_back(panel);
-  }
-  if (meant.size() == 1) return meant.front();
   if (observed.panels.empty()) return {.kind = kind_of(settings.metric)};
-  throw UsageError{(meant.empty() ? "no panel's name holds " + tithe::in_quotes(settings.panel)
-                                  : "a recommendation is for one panel, and the records have several") +
-                   "; give --panel a part of one of these names:" + names};
+  return chosen_panel(observed.panels, settings.panel);
 }
 
 tithe::Advice advice_of(const Settings& settings, const std::vector<tithe::CellRecord>& records) {
