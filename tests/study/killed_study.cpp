@@ -9,10 +9,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -27,6 +29,16 @@
 #include "fake_study.hpp"
 
 extern char** environ;
+
+namespace {
+bool disk_fails = false;
+}
+/// The program's own, as of a disk that fails when it is asked to make bytes durable.
+extern "C" int fsync(int descriptor) {
+  if (!disk_fails) return static_cast<int>(::syscall(SYS_fsync, descriptor));
+  errno = EIO;
+  return -1;
+}
 
 namespace {
 
@@ -212,6 +224,23 @@ int test_controls(const fs::path& root, SplitMix64& random) {
   return 0;
 }
 
+/// A record that could not be made durable is taken back, and written the next time.
+int test_failing_disk(const fs::path& root) {
+  const std::vector<CellPoint> cells = cells_of({root});
+  RecordStore store{root / "failing.jsonl"};
+  store.append(record_of(cells[0]));
+  const std::string before = text_of(store.path());
+  disk_fails = true;
+  try {
+    store.append(record_of(cells[1]));
+    return fail("a record that is not durable was called so");
+  } catch (const FileError&) {
+    disk_fails = false;
+  }
+  if (text_of(store.path()) != before) return fail("a record that is not durable stayed in the file");
+  return store.append(record_of(cells[1])) ? 0 : fail("a record that was taken back was not written again");
+}
+
 int test_all() {
   const fs::path root = fs::temp_directory_path() / ("tithe-killed-study-" + std::to_string(getpid()));
   fs::create_directories(root / "whole");
@@ -220,7 +249,7 @@ int test_all() {
   if (std::ranges::count(expected, '\n') != 32) return fail("the study has too few records");
   SplitMix64 random{Seed{20}};
   if (test_processes(root, expected) != 0 || test_kills(root, expected, random) != 0 ||
-      test_controls(root, random) != 0) {
+      test_controls(root, random) != 0 || test_failing_disk(root) != 0) {
     return 1;
   }
   fs::remove_all(root);
