@@ -391,6 +391,9 @@ CATCH_TEST_CASE("it says what it does not know") {
   CATCH_CHECK(warned(asked(MetricKind::judged, 1, 1'000), "With 100 to 1,000 labels"));
   CATCH_CHECK(!warned(asked(MetricKind::judged, 1, 1'001), "With 100 to 1,000 labels"));
   CATCH_CHECK(warned(example_two(), "of a single seed"));
+  AllocationQuestion small_test = example_two();
+  for (Observation& each : small_test.runs) each.standard_error = .1;  // which makes no second seed of one
+  CATCH_CHECK(warned(small_test, "of a single seed"));
   CATCH_CHECK(warned(example_two(), "The plan is extrapolated"));
   CATCH_CHECK(warned(example_two(), "below about a billion"));
   // A model that needs a thirtieth of the published one's data, and one that learns nothing from a lot.

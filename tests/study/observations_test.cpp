@@ -2,6 +2,7 @@
 #include "tithe/study/observations.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -51,6 +52,30 @@ CATCH_TEST_CASE("records as observations: the mean over seeds, a panel a setting
   std::ranges::reverse(records);
   CATCH_CHECK(observations_of(records, {}, MetricKind::verified).panels == seen.panels);
   CATCH_CHECK(observations_of(records, "format").panels[1].runs[0].score == .5);
+}
+
+CATCH_TEST_CASE("records as observations: seeds that differ and small tests make a score less sure",
+                "[study]") {
+  const auto error_of = [](std::vector<double> scores, double half_interval) {
+    std::vector<CellRecord> records;
+    for (const double score : scores) {
+      records.push_back(cell("Dpo", 100, 0, score, records.size()));
+      records.back().scores[0].low = score - half_interval;
+      records.back().scores[0].high = score + half_interval;
+    }
+    return observations_of(records).panels.at(0).runs.at(0).standard_error;
+  };
+  // The model's own noise of one run of 100 labels is .034 at a score of a half.
+  CATCH_CHECK(!error_of({.5}, 0));
+  CATCH_CHECK(!error_of({.5}, .01));
+  CATCH_CHECK(!error_of({.5, .5}, 0));  // they may agree by chance
+  CATCH_CHECK(!error_of({.48, .5, .52}, .01));
+  const double half = 1.959963984540054 * .06;
+  CATCH_CHECK(error_of({.5}, half).value() == Approx(.06));
+  // All seeds are scored on one test: more of them do not make it larger.
+  CATCH_CHECK(error_of({.5, .5}, half).value() == Approx(.06));
+  CATCH_CHECK(error_of({.3, .5, .7}, 0).value() == Approx(.2 / std::sqrt(3.)));
+  CATCH_CHECK(error_of({.3, .5, .7}, half).value() == Approx(std::sqrt(.04 / 3 + .0036)));
 }
 
 CATCH_TEST_CASE("records as observations: the base model's score is in every panel of its task", "[study]") {

@@ -126,11 +126,10 @@ inline std::vector<std::string> warnings_of(const SurfaceHyperparameters& number
           "did as well");
   warn_if(labels >= 100 && labels <= 1'000,
           "With 100 to 1,000 labels, demonstrations alone or a constant share did as well");
-  warn_if(has_runs && std::ranges::all_of(question.runs,
-                                          [&](const Observation& run) {
-                                            return is_base(run) || (run.seeds == 1 && !run.standard_error);
-                                          }),
-          "Every score is of a single seed; two runs of one cell differ by about 0.02");
+  warn_if(
+      has_runs && std::ranges::all_of(question.runs,
+                                      [&](const Observation& run) { return is_base(run) || run.seeds == 1; }),
+      "Every score is of a single seed; two runs of one cell differ by about 0.02");
   warn_if(!has_runs || answer.extrapolated,
           "The published models have 8 billion parameters; one below about a billion may need another split, "
           "which "
