@@ -8,6 +8,7 @@
 #include <iostream>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -111,6 +112,17 @@ std::string tables_of(const std::vector<tithe::CellPoint>& cells, const tithe::R
     text += metric + " (" + setting + ")\n" + table.text() + '\n';
   }
   return text;
+}
+
+/// Whether a recommendation must be told which cells are the runs: those of one loss, reference and the like.
+bool has_several_panels(const std::vector<tithe::CellPoint>& cells) {
+  std::set<std::map<std::string, std::string>> panels;
+  for (const tithe::CellPoint& cell : cells) {
+    std::map<std::string, std::string> axes = cell.axes;
+    axes.erase("schedule");
+    if (axes.contains("loss")) panels.insert(std::move(axes));
+  }
+  return panels.size() > 1;
 }
 
 std::string failures_of(const std::vector<tithe::CellPoint>& cells, const tithe::RecordStore& store) {
@@ -234,7 +246,8 @@ int study(const StudyCommand& command, const std::vector<std::string>& arguments
             << after.failed << " failed; " << after.steps << " training steps, of which " << after.shared
             << " were taken once for several cells. Records: " << store.path().string()
             << "\nNext: tithe report " << command.out.string() << "; tithe recommend --study "
-            << command.out.string() << " --prices demonstration=2,preference=1 --budget MONEY\n";
+            << command.out.string() << " --prices demonstration=2,preference=1 --budget MONEY"
+            << (has_several_panels(cells) ? " --panel NAME" : "") << '\n';
   require_printed();
   return after.failed == 0 ? success : failure;
 }

@@ -46,7 +46,9 @@ inline std::string beaten_sentence(const BudgetLine& line, const Recommendation&
       answer.share == line.money_share(least_share) && rule->plan.money_share < answer.plan.money_share;
   return "By all that is known here \"" + rule->name + "\" beats the plan in " +
          std::to_string(std::lround(100 * rule->chance_better)) + " of 100 cases" +
-         (raised ? "; the plan keeps to a tenth of demonstrations because fewer was never measured" : "");
+         (raised ? "; the plan keeps to a tenth of demonstrations because nothing between that and none was "
+                   "ever measured"
+                 : "");
 }
 
 /// The counts of a run that lies more than five standard errors from the mean of the other runs of the same counts, if
