@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -16,6 +17,9 @@
 #include "panel_choice.hpp"
 #include "prices.hpp"
 #include "session.hpp"
+#include "shell_line.hpp"
+#include "tithe/allocation/observations_csv.hpp"
+#include "tithe/allocation/published.hpp"
 #include "tithe/core/durable_file.hpp"
 #include "tithe/report/figure_file.hpp"
 #include "tithe/report/html.hpp"
@@ -34,6 +38,7 @@ struct Settings {
   std::string score_name;
   std::string panel;
   std::string metric = "unknown";
+  std::vector<std::filesystem::path> panels;
   std::string prices;
   std::optional<double> budget;
   std::optional<double> base_score;
@@ -50,9 +55,9 @@ Example
   $ tithe report study --prices demonstration=2,preference=1 --budget 3000 --out report.html)";
 
 /// The records of all files, each cell once.
-std::vector<tithe::CellRecord> read_studies(const Settings& settings) {
+std::vector<tithe::CellRecord> read_studies(const std::vector<std::filesystem::path>& studies) {
   tithe::RecordSet all;
-  for (const std::filesystem::path& study : settings.studies) {
+  for (const std::filesystem::path& study : studies) {
     const bool is_folder = std::filesystem::is_directory(study);
     const std::filesystem::path file = is_folder ? study / "records.jsonl" : study;
     if (!std::filesystem::exists(file)) {
@@ -75,20 +80,34 @@ tithe::Panel panel_of(const Settings& settings, const std::vector<tithe::CellRec
   return chosen_panel(observed.panels, settings.panel);
 }
 
+/// What stands behind an answer for `asked`: the published studies, and those that were named.
+tithe::Prior prior_of(const Settings& settings, const tithe::Panel& asked) {
+  if (settings.panels.empty()) return tithe::published_prior();
+  std::vector<tithe::Panel> panels = tithe::published_panels();
+  for (const std::filesystem::path& path : settings.panels) {
+    const bool is_study = std::filesystem::is_directory(path) || path.extension() == ".jsonl";
+    auto more = is_study ? tithe::observations_of(read_studies({path}), settings.score_name).panels
+                         : tithe::read_panels_csv(path);
+    for (tithe::Panel& panel : more) add_panel(panels, std::move(panel), asked);
+  }
+  return tithe::Prior{std::move(panels)};
+}
+
 tithe::Advice advice_of(const Settings& settings, const std::vector<tithe::CellRecord>& records) {
   const tithe::AnnotationPrices prices = read_prices(settings.prices);
-  tithe::Panel panel = panel_of(settings, records);
+  const tithe::Panel panel = panel_of(settings, records);
+  const tithe::Prior prior = prior_of(settings, panel);
   tithe::AllocationQuestion question{.prices = prices,
                                      .money = tithe::Money::of(*settings.budget),
                                      .kind = panel.kind,
                                      .base_score = settings.base_score,
-                                     .runs = std::move(panel.runs)};
+                                     .runs = panel.runs};
   std::string metric = settings.score_name;
   for (const tithe::CellRecord& record : records) {
     if (metric.empty() && !record.scores.empty()) metric = record.scores.front().name;
   }
   try {
-    return tithe::advise(tithe::published_prior(), question, panel.name, metric);
+    return tithe::advise(prior, question, panel.name, metric);
   } catch (const tithe::BudgetError& error) {  // prices and money are the command line's
     throw UsageError{error.what()};
   }
@@ -96,22 +115,16 @@ tithe::Advice advice_of(const Settings& settings, const std::vector<tithe::CellR
 
 /// The command line as it was given, quoted for a shell.
 std::string command_line(const Settings& settings) {
-  std::string line = "tithe report";
+  std::vector<std::string> words{"tithe", "report"};
   const auto add = [&](const std::string& flag, const std::string& value) {
-    if (value.empty()) return;
-    if (!flag.empty()) line += ' ' + flag;
-    const bool is_plain =
-        value.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=,:") ==
-        value.npos;
-    std::string quoted;
-    for (const char c : value) quoted += c == '\'' ? "'\\''" : std::string{c};
-    line += ' ' + (is_plain ? value : '\'' + quoted + '\'');
+    if (!value.empty()) words.insert(words.end(), {flag, value});
   };
-  for (const auto& study : settings.studies) add("", study.string());
+  for (const auto& study : settings.studies) words.push_back(study.string());
   add("--title", settings.title);
   add("--score", settings.score_name);
   add("--panel", settings.panel);
   if (settings.metric != "unknown") add("--metric", settings.metric);
+  for (const auto& panels : settings.panels) add("--panels", panels.string());
   add("--prices", settings.prices);
   const auto number = [](const std::optional<double>& value) {
     std::array<char, 32> digits{};
@@ -121,19 +134,35 @@ std::string command_line(const Settings& settings) {
   };
   add("--budget", number(settings.budget));
   add("--base-score", number(settings.base_score));
-  return line;
+  return shell_line(words);
+}
+
+/// What made the studies, as far as their folders say, and this page.
+std::vector<std::string> commands_of(const Settings& settings) {
+  std::vector<std::string> commands;
+  for (const std::filesystem::path& study : settings.studies) {
+    std::ifstream file{(std::filesystem::is_directory(study) ? study : study.parent_path()) / "command.txt"};
+    for (std::string line; std::getline(file, line);) {
+      if (!line.empty() && std::ranges::find(commands, line) == commands.end()) commands.push_back(line);
+    }
+  }
+  commands.push_back(command_line(settings));
+  return commands;
 }
 
 void require_meaningful(const Settings& settings) {
   if (settings.prices.empty() != !settings.budget) throw UsageError{"--prices and --budget go together"};
-  if (!settings.budget && (settings.base_score || !settings.panel.empty() || settings.metric != "unknown"))
+  const bool is_for_advice = settings.base_score || !settings.panel.empty() || !settings.panels.empty() ||
+                             settings.metric != "unknown";
+  if (!settings.budget && is_for_advice)
     throw UsageError{
-        "--base-score, --metric and --panel are for a recommendation, which --prices and --budget ask for"};
+        "--base-score, --metric, --panel and --panels are for a recommendation, which --prices and --budget "
+        "ask for"};
 }
 
 int report(const Settings& settings) {
   require_meaningful(settings);
-  std::vector<tithe::CellRecord> records = read_studies(settings);
+  std::vector<tithe::CellRecord> records = read_studies(settings.studies);
   std::optional<tithe::Advice> advice;
   if (settings.budget) advice = advice_of(settings, records);
   tithe::ReportInput input = tithe::report_input(std::move(records), settings.score_name);
@@ -142,7 +171,7 @@ int report(const Settings& settings) {
   if (!settings.title.empty()) input.title = settings.title;
   input.advice = std::move(advice);
   input.no_advice = "No prices and no budget were given; --prices and --budget ask for a split.";
-  input.reproduction = {{command_line(settings)}, {{"tithe", TITHE_VERSION}}};
+  input.reproduction = {commands_of(settings), {{"tithe", TITHE_VERSION}}};
   if (!settings.figure.empty()) tithe::write_durably(settings.figure, tithe::score_figure_file(input));
   if (!settings.markdown.empty()) tithe::write_durably(settings.markdown, tithe::markdown_report(input));
   tithe::write_durably(settings.out, tithe::html_report(input));
@@ -177,6 +206,10 @@ Command add_report(CLI::App& app) {
       ->type_name("MONEY");
   command->add_option("--panel", settings->panel, "Part of the name of the task and setting to recommend for")
       ->type_name("TEXT");
+  command
+      ->add_option("--panels", settings->panels,
+                   "Finished studies of other tasks, as CSV or folders of studies")
+      ->type_name("FILE ...");
   command->add_option("--metric", settings->metric, "Whose word the score is: judged, verified or unknown")
       ->check(CLI::IsMember({"judged", "verified", "unknown"}))
       ->capture_default_str();

@@ -57,6 +57,37 @@ CATCH_TEST_CASE("tithe report: a page, Markdown and the figure of a study", "[to
   CATCH_CHECK(contains(page, "aria-label=\"Expected score over demonstrations and preferences"));
 }
 
+CATCH_TEST_CASE("tithe report: other studies behind the answer, and the command that made the study",
+                "[tool]") {
+  const Scratch scratch;
+  const std::string study = study_in(scratch / "study", {"Dpo<0.1>"});
+  const std::string other = study_in(scratch / "other", {"Kto<0.1>"});
+  const std::string out = (scratch / "report.html").string();
+  write_file(scratch / "study" / "command.txt", "tithe study --preset 'a & b'\n");
+  const std::vector<std::string> asked{
+      "report", study, "--out", out, "--prices", "demonstration=2,preference=1", "--budget", "3000"};
+  succeed(asked);
+  const std::string alone = content_of(out);
+  CATCH_CHECK(contains(alone, "tithe study --preset &#39;a &amp; b&#39;\ntithe report " + study));
+  auto behind = asked;
+  behind.insert(behind.end(), {"--panels", other});
+  succeed(behind);
+  const std::string page = content_of(out);
+  CATCH_CHECK(contains(page, " --panels " + other + " --prices"));
+  const auto facts = [](const std::string& text) {
+    return text.substr(0, text.find("Score against budget"));
+  };
+  CATCH_CHECK(facts(page) != facts(alone));
+  // What is asked about is no other study, and nothing counts twice.
+  auto same = asked;
+  same.insert(same.end(), {"--panels", study});
+  CATCH_CHECK(contains(run(same).err, "is what is asked about"));
+  behind.insert(behind.end(), {"--panels", other});
+  CATCH_CHECK(contains(run(behind).err, "stands behind the answer already"));
+  CATCH_CHECK(contains(run({"report", study, "--out", out, "--panels", other}).err,
+                       "--panel and --panels are for a recommendation"));
+}
+
 CATCH_TEST_CASE("tithe report: what cannot be meant is refused, and nothing is written", "[tool]") {
   const Scratch scratch;
   const std::string study = study_in(scratch / "study", {"Dpo<0.1>", "Kto<0.1>"});
