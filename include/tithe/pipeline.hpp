@@ -80,7 +80,7 @@ class PipelineTrainer {
     const HeldOut held_out = encode_held_out(options.held_out, encoding_, limits(options));
     Progress progress{options.checkpoint,
                       identity_of(policies_.name(), budget, plan, identity_of(model_, options), options),
-                      fingerprint(model_.weights().front().tensor.scalar_type())};
+                      fingerprint(model_.weights().front().tensor)};
     Ledger ledger{budget, plan, progress.entries()};
     ledger.require_available(source);
     RunReference<typename Policies::Reference, M> reference{policies_.reference, model_, plan, options,
@@ -159,7 +159,7 @@ class PipelineTrainer {
                      .slices = progress.finished(),
                      .before = progress.before(),
                      .after = std::move(after),
-                     .fingerprint = fingerprint(model_.weights().front().tensor.scalar_type()),
+                     .fingerprint = fingerprint(model_.weights().front().tensor),
                      .cancelled = cancelled,
                      .resumed = progress.resumed()};
     for (const SliceReport& slice : report.slices) {

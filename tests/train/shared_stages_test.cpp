@@ -339,11 +339,31 @@ CATCH_TEST_CASE("of two runs that need a stage at once one trains it", "[shared]
   check_same(second.at(0), first);
 }
 
+CATCH_TEST_CASE("a stage is of the arithmetic that it was trained in", "[shared]") {
+  at::Context& context = at::globalContext();
+  const Fingerprint usual = fingerprint(at::kFloat);
+  CATCH_CHECK(fingerprint(at::kFloat) == usual);
+  context.setFloat32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL, at::Float32Precision::BF16);
+  CATCH_CHECK(fingerprint(at::kFloat) != usual);
+  context.setFloat32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL, at::Float32Precision::NONE);
+  CATCH_CHECK(fingerprint(at::kFloat) == usual);
+  context.setDeterministicAlgorithms(true, false);
+  CATCH_CHECK(fingerprint(at::kFloat) != usual);
+  context.setDeterministicAlgorithms(false, false);
+  CATCH_CHECK(fingerprint(at::kFloat) == usual);
+  // Another device of the same kind is the same machine.
+  CATCH_CHECK(fingerprint(at::kFloat, at::Device{at::kCUDA, 1}) ==
+              fingerprint(at::kFloat, at::Device{at::kCUDA, 0}));
+  CATCH_CHECK(fingerprint(at::kFloat, at::Device{at::kCUDA, 0}) != usual);
+}
+
 CATCH_TEST_CASE("whoever is asked to stop waits for no stage, and keeps none", "[shared]") {
   const TemporaryFolder folder;
   const Decoder model = plain_decoder();
   const SharedStages stages{folder.path(), model};
   const nlohmann::json identity = stage_identity(model, "CrossEntropy", {}, {}, small_rows(3, 1));
+  CATCH_CHECK(identity.at("library") == library_version);  // an upgrade trains anew
+  CATCH_CHECK(identity.at("machine").at("device") == "cpu");
   const ArtifactStore store{folder.path()};
   const std::string key = sha256(identity.dump()).hex();
   std::stop_source stop;

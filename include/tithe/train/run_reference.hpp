@@ -87,7 +87,7 @@ class RunReference {
            .saved = progress_.saved_reference(slice, CachedReference<Snapshot>::saved_name),
            .folder = options_.reference_cache,
            .strategy = strategy_.name(),
-           .machine = fingerprint(model_.weights().front().tensor.scalar_type())}};
+           .machine = fingerprint(model_.weights().front().tensor)}};
     } else if constexpr (SnapshotsBase<Strategy>) {
       return Snapshot{*base_};
     } else {

@@ -17,6 +17,7 @@
 #include "tithe/core/mapped_file.hpp"
 #include "tithe/core/sha256.hpp"
 #include "tithe/core/stage.hpp"
+#include "tithe/core/version.hpp"
 #include "tithe/data/json.hpp"
 #include "tithe/data/row.hpp"
 #include "tithe/model/concept.hpp"
@@ -35,15 +36,15 @@
 namespace tithe {
 
 /// All that decides the bits that a stage leaves, by name: the model as it comes to the stage, whatever made it; `objective`,
-/// the policies with their numbers; the options, with the stage's own seed and order; the rows; the machine.
+/// the policies with their numbers; the options, with the stage's own seed and order; the rows; the machine; and the library, which may train otherwise after an upgrade.
 template <LanguageModel M>
 nlohmann::json stage_identity(const M& model, const std::string& objective, const StageOptions& options,
                               const HeadOptions& head, const Rows& rows) {
   const at::Tensor weight = model.weights().front().tensor;
   nlohmann::json machine;
-  for (const auto& [name, value] : fingerprint(weight.scalar_type())) machine[name] = value;
-  machine["device"] = weight.device().str();
+  for (const auto& [name, value] : fingerprint(weight)) machine[name] = value;
   return {{"format", "tithe: a trained stage, 1"},
+          {"library", library_version},
           {"model", digest_of_model(model).hex()},
           {"objective", objective},
           {"options", to_json(options)},
