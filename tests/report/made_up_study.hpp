@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tithe/evaluate/interval.hpp"
 #include "tithe/study/gather.hpp"
 #include "tithe/study/report_input.hpp"
 
@@ -84,8 +85,8 @@ inline std::vector<CellRecord> made_up_records(const StudySize& size = {}) {
               .seed = Seed{seed},
               .demonstrations = Examples{static_cast<std::int64_t>(demonstrations)},
               .preferences = Examples{static_cast<std::int64_t>(preferences)},
-              .scores = {{"accuracy, sampled", sampled, sampled - 0.03, std::min(1.0, sampled + 0.03), 500},
-                         {"accuracy, greedy", greedy, greedy - 0.03, std::min(1.0, greedy + 0.03), 500}},
+              .scores = {share_estimate("accuracy, sampled", std::llround(500 * sampled), 500),
+                         share_estimate("accuracy, greedy", std::llround(500 * greedy), 500)},
               .seconds = 1.5 + budget / 100,
               .machine = {{"processor", "a processor"}, {"threads", "1"}, {"LibTorch", "2.13.0"}}};
           const auto stage = [&](const char* name, double labels, double price, bool shared) {

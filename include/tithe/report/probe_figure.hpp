@@ -49,14 +49,14 @@ inline Markup probe_figure(const ProbePanel& panel, std::span<const double> shar
       if (!std::isfinite(point.estimate.value) || stage == 3) continue;
       const double shift = 2.2 * (static_cast<double>(series) - (static_cast<double>(shares.size()) - 1) / 2);
       points.push_back({x(static_cast<double>(stage)) + shift, y(point.estimate.value)});
-      const double low = y(point.estimate.low);
-      const double high = y(point.estimate.high);
+      const double bottom = y(point.estimate.low);
+      const double top = y(point.estimate.high);
       const bool has_interval = point.estimate.low < point.estimate.high && stage > 0;
       Markup inside;
       if (has_interval && panel.lines.size() > most_whiskers)
-        inside = whisker(series, 0, low - points.back().y, high - points.back().y, "whisker quiet");
+        inside = whisker(series, 0, bottom - points.back().y, top - points.back().y, "whisker quiet");
       else if (has_interval)
-        content += whisker(series, points.back().x, low, high);
+        content += whisker(series, points.back().x, bottom, top);
       marks += mark(series, points.back(),
                     share_text(line.sft_share) + " SFT, " +
                         std::string{names.at(static_cast<std::size_t>(stage)).text} + ": " +
