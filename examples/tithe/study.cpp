@@ -16,6 +16,8 @@
 
 #include "output.hpp"
 #include "progress.hpp"
+#include "shell_line.hpp"
+#include "tithe/core/durable_file.hpp"
 #include "tithe/report/table.hpp"
 #include "tithe/study/cell_costs.hpp"
 #include "tithe/study/record_store.hpp"
@@ -206,6 +208,9 @@ int study(const StudyCommand& command, const std::vector<std::string>& arguments
     return success;
   }
   tithe::RecordStore store{tithe::StudyFolder{command.out}.records()};
+  std::vector<std::string> words = arguments;
+  words.front() = "tithe";
+  tithe::write_durably(command.out / "command.txt", shell_line(words) + '\n');  // for the report
   ProgressLine progress;
   if (missing.size() < cells.size()) {
     progress.note(std::to_string(cells.size() - missing.size()) + " of " + std::to_string(cells.size()) +
