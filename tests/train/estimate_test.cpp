@@ -215,8 +215,8 @@ CATCH_TEST_CASE("a thousand pools, price lists and budgets: priced on its labels
       if (count == Examples{} || count == Examples{12}) continue;
       const Label next = pool.draw({stage, Examples{1}}, count).front();
       const auto n = static_cast<std::size_t>(stage);
-      const std::int64_t price = std::max(mean.at(n), prices.of(stage).of(tokens_of(next))).parts();
-      const bool short_of_money = budget.amount() - paid.parts() <= price + 30;
+      const std::int64_t next_price = std::max(mean.at(n), prices.of(stage).of(tokens_of(next))).parts();
+      const bool short_of_money = budget.amount() - paid.parts() <= next_price + 30;
       const bool short_of_compute =
           limited && most.operations() - operations <
                          std::max(mean_operations.at(n), compute.operations(stage, next.rows)) + 1e6 + spared;
