@@ -105,6 +105,13 @@ inline std::string findings_of(const Panel& panel) {
     if (!gain) continue;
     text += "  (i)   at " + number_text(budget) + ", SFT 1 over SFT " + number_text(other) +
             ", the best other: " + signed_text(*gain) + "  " + verdict(gain->low > 0, gain->high < 0) + '\n';
+    std::string rest;
+    for (const double share : shares) {
+      if (share == other || share == 1) continue;
+      rest += (rest.empty() ? "        over SFT " : ", over ") + number_text(share) + ": " +
+              signed_text(*difference(panel, budget, 1, share), 2);
+    }
+    text += rest + (rest.empty() ? "" : "\n");
   }
   const std::vector<std::vector<double>> best = resampled_best_shares(panel);
   text += "  (ii)  best share:";
