@@ -198,7 +198,8 @@ CATCH_TEST_CASE("tithe study: cells whose money pays for training too", "[tool]"
   for (const tithe::CellRecord& record : records) {
     CATCH_CHECK(!record.failed());
     for (const tithe::StageSpending& stage : record.stages) {
-      CATCH_CHECK(stage.price == (stage.stage == "sft" ? 2 : 1));  // of the label; the device is paid beside it
+      CATCH_CHECK(stage.price ==
+                  (stage.stage == "sft" ? 2 : 1));  // of the label; the device is paid beside it
       CATCH_CHECK(stage.planned_operations >= stage.operations - 1e6);
       CATCH_CHECK(stage.planned_operations <=
                   stage.operations + 1e6 * static_cast<double>(stage.paid.value()));
