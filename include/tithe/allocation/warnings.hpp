@@ -128,7 +128,7 @@ inline std::vector<std::string> warnings_of(const SurfaceHyperparameters& number
           "loss on "
           "the published tasks, 0.12, was there");
   warn_if(labels >= 100 && labels <= 1'000,
-          "For 100 to 1,000 labels the advice was at its weakest; a pilot shows more than the published "
+          "With 100 to 1,000 labels the advice was at its weakest; a pilot shows more than the published "
           "tasks do");
   warn_if(
       has_runs && std::ranges::all_of(question.runs,
