@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "../examples/miniature/arithmetic.hpp"
+#include "../examples/miniature/arithmetic_task.hpp"
 #include "../examples/miniature/base_model.hpp"
 #include "../examples/miniature/labels.hpp"
 #include "tithe/core/random.hpp"
@@ -51,11 +53,13 @@ inline Case miniature(std::size_t problems = 320) {
   const tithe::Initialization scales{.matrix_gain = 0.7, .embedding = 0.2, .final_norm = 0.625};
   Case made{tithe::Decoder::initialize(miniature::decoder_config(), scales, tithe::Seed{1}), {}, 16};
   tithe::SplitMix64 random{tithe::Seed{3}};
-  for (const miniature::Problem& problem : miniature::distinct_problems(problems, false, tithe::Seed{3})) {
-    made.pairs.push_back(
-        {.prompt = miniature::prompt_of(problem),
-         .completions = {miniature::worked(problem, 0, random), miniature::worked(problem, 0.5, random)},
-         .desirable = made.pairs.size() % 2 == 0});
+  for (tithe::TokenIds& prompt :
+       miniature::distinct_prompts(miniature::Arithmetic{}, problems, false, tithe::Seed{3})) {
+    const miniature::Problem problem = miniature::problem_of(prompt);
+    made.pairs.push_back({.prompt = std::move(prompt),
+                          .completions = {miniature::worked(problem, {}, random),
+                                          miniature::worked(problem, {.probability = 0.5}, random)},
+                          .desirable = made.pairs.size() % 2 == 0});
   }
   return made;
 }
