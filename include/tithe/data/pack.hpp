@@ -2,14 +2,16 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/split_with_sizes.h>
 
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <numeric>
 #include <ranges>
 #include <span>
@@ -19,6 +21,7 @@
 
 #include "tithe/core/error.hpp"
 #include "tithe/core/units.hpp"
+#include "tithe/data/device.hpp"
 #include "tithe/data/row.hpp"
 
 /// Rows as the model sees them: one vector of tokens without padding; what all completions of a row begin with, prompt
@@ -37,6 +40,10 @@ struct RowExtent {
   [[nodiscard]] std::int64_t trunk() const { return prompt + shared; }
   [[nodiscard]] std::int64_t fed() const {
     return std::accumulate(branches.begin(), branches.end(), trunk());
+  }
+  /// What the model must have positions for: the trunk and the longest branch.
+  [[nodiscard]] std::int64_t longest_path() const {
+    return trunk() + (branches.empty() ? 0 : *std::ranges::max_element(branches));
   }
   /// Where in its sequence, prompt and completion, a packed token of the trunk or of the branch at index `branch` stands.
   [[nodiscard]] std::int64_t place_of(std::int64_t token, std::int64_t branch) const {
@@ -57,11 +64,33 @@ struct PackedRows {
   at::Tensor completion_of;  ///< [C] int64: which of the K completions a predicted token belongs to
   std::vector<RowExtent> extents;
   std::vector<std::int64_t> completion_lengths;  ///< [K]: predicted tokens of each completion
+  /// The same rows with their tensors on the host, where these are on a device: for whoever reads single tokens.
+  std::shared_ptr<const PackedRows> host{};
 
   [[nodiscard]] std::int64_t fed_tokens() const { return tokens.size(0); }
   [[nodiscard]] std::int64_t predicted_tokens() const { return targets.size(0); }
   [[nodiscard]] std::int64_t completions() const {
     return static_cast<std::int64_t>(completion_lengths.size());
+  }
+
+  [[nodiscard]] at::Device device() const { return tokens.device(); }
+  [[nodiscard]] const PackedRows& on_host() const { return host ? *host : *this; }
+  /// The same rows with their tensors on a device, all in one copy; themselves if they are there.
+  [[nodiscard]] PackedRows to(const at::Device& device) const {
+    const PackedRows& from = on_host();
+    if (device == this->device()) return *this;
+    if (device == from.device()) return from;
+    PackedRows rows = from;
+    rows.host = host ? host : std::make_shared<const PackedRows>(from);
+    const at::Tensor all = at::cat({from.tokens, from.positions, from.predecessors, from.targets, from.completion_of});
+    const std::int64_t fed = fed_tokens(), predicted = predicted_tokens();
+    const auto parts = on_device(device, all).split_with_sizes({fed, fed, predicted, predicted, predicted});
+    rows.tokens = parts[0];
+    rows.positions = parts[1];
+    rows.predecessors = parts[2];
+    rows.targets = parts[3];
+    rows.completion_of = parts[4];
+    return rows;
   }
 };
 
@@ -107,8 +136,8 @@ inline std::int64_t shared_tokens(const Row& row) {
 
 }  // namespace detail
 
-/// Packs a range of rows in its order; it is walked twice. Throws ShapeError for a range without rows, for a prompt
-/// without tokens, and for unscored tokens that are not what Row says of them.
+/// Packs a range of rows in its order, on the host; it is walked twice. Throws ShapeError for a range without rows, for a
+/// prompt without tokens, and for unscored tokens that are not what Row says of them.
 template <std::ranges::forward_range R>
   requires std::convertible_to<std::ranges::range_reference_t<R>, const Row&>
 PackedRows pack(const R& rows) {
@@ -183,6 +212,14 @@ PackedRows pack(const R& rows) {
   return packed;
 }
 
+/// The same on the device of a model.
+template <class M, std::ranges::forward_range R>
+PackedRows pack_for(const M& model, const R& rows) {
+  PackedRows packed = pack(rows);
+  const at::Device device = device_of(model);
+  return device == packed.device() ? packed : packed.to(device);
+}
+
 /// The tokens that predict, each once, and which of them predicts what.
 struct PredictingTokens {
   at::Tensor tokens;  ///< [P] int64: indices into T, in the order in which each first predicts
@@ -191,7 +228,7 @@ struct PredictingTokens {
 
 inline PredictingTokens predicting_tokens(const PackedRows& rows) {
   std::vector<std::int64_t> place(static_cast<std::size_t>(rows.fed_tokens()), -1), tokens, of;
-  const auto* const predecessors = rows.predecessors.const_data_ptr<std::int64_t>();
+  const auto* const predecessors = rows.on_host().predecessors.const_data_ptr<std::int64_t>();
   for (const std::int64_t token :
        std::span{predecessors, static_cast<std::size_t>(rows.predicted_tokens())}) {
     std::int64_t& known = place[static_cast<std::size_t>(token)];
@@ -201,7 +238,7 @@ inline PredictingTokens predicting_tokens(const PackedRows& rows) {
     }
     of.push_back(known);
   }
-  return {at::tensor(tokens, at::kLong), at::tensor(of, at::kLong)};
+  return {on_device(rows.device(), tokens), on_device(rows.device(), of)};
 }
 
 }  // namespace tithe

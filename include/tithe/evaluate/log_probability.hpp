@@ -50,9 +50,9 @@ std::vector<std::vector<double>> completion_logprobs(const M& model, std::span<c
     if (options.stop.stop_requested()) return {};
     const auto here =
         pass | ranges::views::transform([&](std::size_t row) -> const Row& { return rows[row]; });
-    const PackedRows packed = pack(here);
+    const PackedRows packed = pack_for(model, here);
     const at::Tensor by_completion =
-        sum_by_completion(token_logprobs(model, packed, options.head).to(at::kDouble), packed).contiguous();
+        sum_by_completion(token_logprobs(model, packed, options.head).to(at::kDouble), packed).to(at::kCPU);
     const auto* sum = by_completion.template const_data_ptr<double>();
     for (const std::size_t row : pass) {
       sums[row].assign(sum, sum + rows[row].completions.size());

@@ -75,14 +75,15 @@ class CompletionIndex {
     return hash.finish();
   }
 
-  /// The place of each predicted token of packed rows, [predicted_tokens] int64. Throws CacheError for a completion that
-  /// is not there.
+  /// The place of each predicted token of packed rows, [predicted_tokens] int64, on the host. Throws CacheError for a
+  /// completion that is not there.
   [[nodiscard]] at::Tensor places_of(const PackedRows& rows) const {
+    const PackedRows& host = rows.on_host();
     const at::Tensor places = at::empty({rows.predicted_tokens()}, at::kLong);
     auto* place = places.mutable_data_ptr<std::int64_t>();
-    const auto* token = rows.tokens.const_data_ptr<std::int64_t>();
-    const auto* target = rows.targets.const_data_ptr<std::int64_t>();
-    const auto* predecessor = rows.predecessors.const_data_ptr<std::int64_t>();
+    const auto* token = host.tokens.const_data_ptr<std::int64_t>();
+    const auto* target = host.targets.const_data_ptr<std::int64_t>();
+    const auto* predecessor = host.predecessors.const_data_ptr<std::int64_t>();
     std::size_t completion = 0;
     for (const RowExtent& row : rows.extents) {
       const auto* const trunk = token + row.start;
@@ -135,10 +136,10 @@ class CompletionIndex {
 };
 
 /// The log-probabilities of the completions of an index under one model. It stands where a model stands that is asked
-/// for nothing else, and runs none.
+/// for nothing else, and runs none. All stay on the host; those of a batch go to the device of its rows.
 class LogProbCache {
  public:
-  /// `values` is [index.tokens()], in the index's order. Throws CacheError if it is not, or narrower than float32.
+  /// `values` is [index.tokens()], on the host, in the index's order. Throws CacheError if it is not, or narrower than float32.
   LogProbCache(CompletionIndex index, at::Tensor values)
       : index_{std::move(index)}, values_{std::move(values)} {
     const bool is_wide = values_.scalar_type() == at::kFloat || values_.scalar_type() == at::kDouble;
@@ -153,7 +154,7 @@ class LogProbCache {
 
   /// log p of every predicted token, [predicted_tokens]. Throws CacheError for a completion that was not cached.
   [[nodiscard]] at::Tensor token_logprobs(const PackedRows& rows) const {
-    return values_.index_select(0, index_.places_of(rows));
+    return on_device(rows.device(), values_.index_select(0, index_.places_of(rows)));
   }
 
  private:
@@ -190,9 +191,9 @@ template <class M>
   at::Tensor values = at::empty({index.tokens()}, at::kFloat);
   for (const Indices& pass : passes_of(all, rows, limits)) {
     if (stop.stop_requested()) return std::nullopt;
-    const PackedRows packed =
-        pack(pass | ranges::views::transform([&](std::size_t row) -> const Row& { return rows[row]; }));
-    const at::Tensor logprobs = token_logprobs(model, packed, head);
+    const PackedRows packed = pack_for(
+        model, pass | ranges::views::transform([&](std::size_t row) -> const Row& { return rows[row]; }));
+    const at::Tensor logprobs = token_logprobs(model, packed, head).to(at::kCPU);
     values = values.to(logprobs.scalar_type());
     values.index_copy_(0, index.places_of(packed), logprobs);
   }

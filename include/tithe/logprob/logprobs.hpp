@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "tithe/core/error.hpp"
+#include "tithe/data/device.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/logprob/head.hpp"
 
@@ -101,14 +102,15 @@ inline at::Tensor sum_past_shortest(const at::Tensor& values, const PackedRows& 
       token += length;
     }
   }
-  const at::Tensor index = at::tensor(past, at::kLong);
+  const at::Tensor index = on_device(values.device(), past);
   return at::zeros({rows.completions()}, values.options())
       .index_add(0, rows.completion_of.index_select(0, index), values.index_select(0, index));
 }
 
-/// The number of predicted tokens of each completion, [completions], in the dtype of what it will divide.
+/// The number of predicted tokens of each completion, [completions], on the rows' device and in the dtype of what it will
+/// divide.
 inline at::Tensor completion_lengths(const PackedRows& rows, at::ScalarType dtype) {
-  return at::tensor(rows.completion_lengths, at::kLong).to(dtype);
+  return on_device(rows.device(), at::tensor(rows.completion_lengths, at::kLong).to(dtype));
 }
 
 }  // namespace tithe

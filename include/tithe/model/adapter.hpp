@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 
@@ -71,7 +72,8 @@ inline void draw(std::span<const Layer> layers, Seed seed) {
     for (const Linear* map : layer.maps()) {
       if (!map->adapter) continue;
       const double bound = 1 / std::sqrt(static_cast<double>(map->weight.size(1)));
-      map->adapter->a.uniform_(-bound, bound, generator);
+      const at::Tensor& a = map->adapter->a;  // drawn on the host: the same numbers on every device
+      a.copy_(at::empty(a.sizes(), a.options().device(at::kCPU)).uniform_(-bound, bound, generator));
       for (const LowRank::Part& part : map->adapter->parts) part.b.zero_();
     }
   }

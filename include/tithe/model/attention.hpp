@@ -7,7 +7,6 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/split_with_sizes.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -16,6 +15,7 @@
 #include <optional>
 #include <vector>
 
+#include "tithe/data/device.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/model/dense_attention.hpp"
 
@@ -35,7 +35,7 @@ class AttentionPlan {
  public:
   /// `dtype` is that of the queries: masks are added to their scores.
   AttentionPlan(const PackedRows& rows, at::ScalarType dtype, AttentionPath path = AttentionPath::automatic)
-      : dtype_{dtype} {
+      : options_{at::TensorOptions{}.dtype(dtype).device(rows.device())} {
     if (path == AttentionPath::dense || (path == AttentionPath::automatic && prefers_dense(rows))) {
       std::vector<const RowExtent*> all;
       for (const RowExtent& row : rows.extents) all.push_back(&row);
@@ -74,7 +74,7 @@ class AttentionPlan {
     bool in_order = place == rows.fed_tokens();
     for (std::size_t i = 0; in_order && i < order.size(); ++i)
       in_order = order[i] == static_cast<std::int64_t>(i);
-    if (!in_order) order_ = at::tensor(order, at::kLong);
+    if (!in_order) order_ = on_device(rows.device(), order);
   }
 
   /// q [T, heads, d], k and v [T, kv_heads, d] → [T, heads · d]. The layer does not matter here; it does where keys
@@ -128,7 +128,8 @@ class AttentionPlan {
   }
 
   [[nodiscard]] bool prefers_dense(const PackedRows& rows) const {
-    return rows.tokens.device().is_cpu() && (dtype_ == at::kFloat || dtype_ == at::kDouble) &&
+    const at::ScalarType dtype = c10::typeMetaToScalarType(options_.dtype());
+    return rows.device().is_cpu() && (dtype == at::kFloat || dtype == at::kDouble) &&
            std::ranges::all_of(rows.extents,
                                [](const RowExtent& row) { return longest_path(row) <= longest_dense; });
   }
@@ -175,7 +176,7 @@ class AttentionPlan {
       for (std::int64_t i = row->fed(); i < length; ++i) see(i, 0, 1);  // padding must see something: no 0/0
       mask += length * length;
     }
-    return all.to(dtype_);
+    return all.to(options_);
   }
 
   void add_group(const std::vector<const RowExtent*>& rows) {
@@ -186,6 +187,7 @@ class AttentionPlan {
     for (const RowExtent* row : rows) {
       for (std::int64_t i = 0; i < group.length; ++i) *index++ = row->start + (i < row->fed() ? i : 0);
     }
+    group.index = on_device(options_.device(), group.index);
     groups_.push_back(std::move(group));
   }
 
@@ -221,12 +223,11 @@ class AttentionPlan {
 
   /// [length, prompt + length]: all of the prompt, and the completion up to the query.
   [[nodiscard]] at::Tensor tail_mask(std::int64_t prompt, std::int64_t length) const {
-    return at::full({length, prompt + length}, -std::numeric_limits<double>::infinity(),
-                    at::TensorOptions{}.dtype(dtype_))
+    return at::full({length, prompt + length}, -std::numeric_limits<double>::infinity(), options_)
         .triu(prompt + 1);
   }
 
-  at::ScalarType dtype_;
+  at::TensorOptions options_;              ///< of masks: the queries' dtype and the rows' device
   std::vector<detail::DenseBatch> dense_;  ///< of all rows, or of none
   std::vector<Group> groups_;
   std::vector<Segmented> segments_;

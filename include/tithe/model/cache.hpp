@@ -8,7 +8,6 @@
 #include <ATen/ops/index_put.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -20,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "tithe/data/device.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/model/attention.hpp"
 #include "tithe/model/concept.hpp"
@@ -61,7 +61,7 @@ class RecomputedSequences {
 
  private:
   at::Tensor logits(const M& model) const {
-    const PackedRows packed = pack(rows_);  // each with one token, whatever it is, behind it
+    const PackedRows packed = pack_for(model, rows_);  // each with one token, whatever it is, behind it
     if constexpr (HiddenStateModel<M>) {
       return model.hidden(packed).index_select(0, packed.predecessors).matmul(model.head().t());
     } else {
@@ -109,13 +109,14 @@ class CachedSequences {
                any.size(0)) {  // not at each removal: so all copies together cost no more than the first
       make_room(model, any.size(2));
     }
-    const at::Tensor places = at::arange(count, at::kLong);
-    const at::Tensor positions = at::tensor(lengths_, at::kLong);
+    const at::TensorOptions kind = at::TensorOptions{}.device(device_of(model));
+    const at::Tensor places = at::arange(count, kind.dtype(at::kLong));
+    const at::Tensor positions = on_device(kind.device(), lengths_);
     // Sequences of one length see all there is; of others, the shorter see nothing behind their end.
     std::optional<at::Tensor> mask;
     if (*std::ranges::min_element(lengths_) + 1 < longest) {
-      const at::Tensor unseen = at::arange(longest, at::kLong) > positions.unsqueeze(1);
-      mask = at::zeros({count, longest}, at::TensorOptions{}.dtype(model.dtype()))
+      const at::Tensor unseen = at::arange(longest, kind.dtype(at::kLong)) > positions.unsqueeze(1);
+      mask = at::zeros({count, longest}, kind.dtype(model.dtype()))
                  .masked_fill_(unseen, -std::numeric_limits<double>::infinity())
                  .view({count, 1, 1, longest});
     }
@@ -129,7 +130,7 @@ class CachedSequences {
       return at::scaled_dot_product_attention(queries, kept(layer.keys), kept(layer.values), mask)
           .reshape({count, q.size(1) * q.size(2)});
     };
-    const at::Tensor hidden = model.forward(at::tensor(tokens, at::kLong), positions, attend);
+    const at::Tensor hidden = model.forward(on_device(kind.device(), tokens), positions, attend);
     for (std::int64_t& length : lengths_) ++length;
     return hidden.matmul(model.head().t());
   }
@@ -177,16 +178,16 @@ class CachedSequences {
       owners.insert(owners.end(), prompt->size(), first + std::ssize(rows) - 1);
       ends.push_back(std::ssize(owners) - 1);
     }
-    const PackedRows packed = pack(rows);
+    const PackedRows packed = pack_for(model, rows);
     const AttentionPlan plan{packed, model.dtype()};
-    const at::Tensor owner = at::tensor(owners, at::kLong);
+    const at::Tensor owner = on_device(packed.device(), owners);
     const auto attend = [&](std::int64_t index, const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v) {
       write(layers_[static_cast<std::size_t>(index)], owner, packed.positions, k, v);
       return plan(index, q, k, v);
     };
     const at::Tensor hidden = model.forward(packed.tokens, packed.positions, attend);
-    return hidden.index_select(0, at::tensor(ends, at::kLong)).matmul(model.head().t());
+    return hidden.index_select(0, on_device(packed.device(), ends)).matmul(model.head().t());
   }
 
   /// Makes room for the sequences that there are, of so many tokens or as many as the model has positions; what they hold
@@ -198,7 +199,7 @@ class CachedSequences {
     const auto moved = [&](const at::Tensor& old) {
       // Zeros, since what a mask hides must at least be finite.
       at::Tensor all = at::zeros({count, config.num_key_value_heads, capacity, config.head_dim},
-                                 at::TensorOptions{}.dtype(model.dtype()));
+                                 at::TensorOptions{}.dtype(model.dtype()).device(device_of(model)));
       if (old.defined()) all.narrow(2, 0, old.size(2)).copy_(old.narrow(0, 0, count));
       return all;
     };

@@ -20,7 +20,9 @@
 #include <utility>
 #include <vector>
 
+#include "tithe/core/error.hpp"
 #include "tithe/core/random.hpp"
+#include "tithe/data/device.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/model/adapter.hpp"
 #include "tithe/model/attention.hpp"
@@ -41,7 +43,7 @@ namespace tithe {
 /// copies share their weights and their adapter.
 class Decoder {
  public:
-  /// Random weights from a seed.
+  /// Random weights from a seed, on the host: `to` gives them another device.
   static Decoder initialize(const DecoderConfig& config, const Initialization& scales, Seed seed,
                             at::ScalarType dtype = at::kFloat) {
     at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed.value);
@@ -62,10 +64,12 @@ class Decoder {
   }
 
   /// All weights 0 and norms 1, for a reader of model files to fill through `weights()`; nothing requires a gradient.
-  static Decoder empty(const DecoderConfig& config, at::ScalarType dtype = at::kFloat) {
+  static Decoder empty(const DecoderConfig& config, at::ScalarType dtype = at::kFloat,
+                       const at::Device& device = at::kCPU) {
     config.validate();
-    const auto options = at::TensorOptions{}.dtype(dtype);
+    const auto options = at::TensorOptions{}.dtype(dtype).device(device);
     Decoder model{config};
+    model.frequencies_ = on_device(device, model.frequencies_);
     model.embedding_ = at::zeros({config.vocab_size, config.hidden_size}, options);
     for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
       model.layers_.push_back(Layer::empty(config, options));
@@ -79,6 +83,7 @@ class Decoder {
 
   [[nodiscard]] const DecoderConfig& config() const { return config_; }
   [[nodiscard]] at::ScalarType dtype() const { return embedding_.scalar_type(); }
+  [[nodiscard]] at::Device device() const { return embedding_.device(); }
 
   /// Hidden states after the last norm, [fed_tokens, hidden_size].
   [[nodiscard]] at::Tensor hidden(const PackedRows& rows) const { return packed_forward(rows, {}); }
@@ -210,6 +215,19 @@ class Decoder {
     copy.merged_ = std::make_shared<std::vector<NamedTensors>>(*merged_);
     return copy;
   }
+  /// The same model on a device: itself if it is there, else one of its own whose leaves are trained where these are.
+  [[nodiscard]] Decoder to(const at::Device& device) const {
+    if (device == this->device()) return *this;
+    Decoder moved = *this;
+    moved.for_each_leaf(
+        [&](at::Tensor& leaf) { leaf = leaf.detach().to(device).requires_grad_(leaf.requires_grad()); });
+    moved.frequencies_ = frequencies_.to(device);
+    moved.merged_ = std::make_shared<std::vector<NamedTensors>>(*merged_);
+    for (NamedTensors& adapter : *moved.merged_) {
+      for (NamedTensor& weight : adapter) weight.tensor = weight.tensor.to(device);
+    }
+    return moved;
+  }
   /// A model of its own with the same weights, trained as by `train_all`.
   [[nodiscard]] Decoder clone(std::optional<at::ScalarType> dtype = std::nullopt) const {
     return frozen_copy(dtype).train_all();
@@ -247,7 +265,8 @@ class Decoder {
   }
 
   [[nodiscard]] at::Tensor packed_forward(const PackedRows& rows, const at::Tensor& wanted) const {
-    require_within_window(config_, rows.positions);
+    require_within_window(config_, rows.extents);
+    require_on_device(rows);
     const AttentionPlan plan{rows, dtype()};
     if (!recompute_ || !at::GradMode::is_enabled()) return forward(rows.tokens, rows.positions, plan, wanted);
     // What the backward pass reads again outlives this call: the model is a handle, the plan is shared.
@@ -261,6 +280,14 @@ class Decoder {
       });
     }
     return rms_norm(x, norm(final_norm_));
+  }
+
+  void require_on_device(const PackedRows& rows) const {
+    if (rows.device() == device()) return;
+    throw ShapeError{{.who = "Decoder",
+                      .required = "rows on " + device().str() + ", as the model is",
+                      .found = "rows on " + rows.device().str(),
+                      .fix = "Pack them with pack_for(model, rows), or move them with PackedRows::to"}};
   }
 
   explicit Decoder(DecoderConfig config)

@@ -24,6 +24,7 @@
 #include "tithe/core/random.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/core/units.hpp"
+#include "tithe/data/device.hpp"
 #include "tithe/data/row.hpp"
 #include "tithe/model/cache.hpp"
 #include "tithe/model/concept.hpp"
@@ -142,10 +143,12 @@ class GeneratingBatch {
     for (const std::size_t index : live_) {
       uniforms.push_back(SplitMix64{derive(options_.seed, {options_.first_index + index, step})}.uniform());
     }
-    const at::Tensor chosen = choose_tokens(logits, options_.sampling, at::tensor(uniforms, at::kDouble));
+    const at::Tensor drawn = on_device(logits.device(), at::tensor(uniforms, at::kDouble));
+    const at::Tensor picked = choose_tokens(logits, options_.sampling, drawn);
     const auto wide = at::promote_types(logits.scalar_type(), at::kFloat);
     const at::Tensor logprobs =
-        logits.log_softmax(1, wide).gather(1, chosen.unsqueeze(1)).squeeze(1).to(at::kDouble).contiguous();
+        logits.log_softmax(1, wide).gather(1, picked.unsqueeze(1)).squeeze(1).to(at::kCPU, at::kDouble);
+    const at::Tensor chosen = picked.to(at::kCPU);
     const auto* token = chosen.const_data_ptr<std::int64_t>();
     const auto* logprob = logprobs.const_data_ptr<double>();
 

@@ -3,7 +3,6 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -67,6 +66,10 @@ class PaddedModel {
   }
 
   [[nodiscard]] const std::string& settings() const { return parts_->settings; }
+  /// The device of the first weight, on which the module gets its ids.
+  [[nodiscard]] at::Device device() const {
+    return parts_->weights.empty() ? at::Device{at::kCPU} : parts_->weights.front().tensor.device();
+  }
 
   /// A model of its own with the same weights, none of which requires a gradient. Throws OptionError if there is no
   /// `copy`, or if a tensor of the copy's shares memory with this model's.
@@ -129,8 +132,8 @@ class PaddedModel {
     Unrolled unrolled{at::full({std::max<std::int64_t>(1, count), longest}, parts_->padding_id, at::kLong),
                       {}};
     auto* id = unrolled.ids.mutable_data_ptr<std::int64_t>();
-    const auto* token = rows.tokens.const_data_ptr<std::int64_t>();
-    const auto* predecessor = rows.predecessors.const_data_ptr<std::int64_t>();
+    const auto* token = rows.on_host().tokens.const_data_ptr<std::int64_t>();
+    const auto* predecessor = rows.on_host().predecessors.const_data_ptr<std::int64_t>();
     const auto* predicted = rows.completion_lengths.data();
     std::vector<std::int64_t> predecessors;
     std::int64_t sequence = 0;  // its first place
@@ -146,8 +149,7 @@ class PaddedModel {
         sequence += longest;
       }
     }
-    unrolled.predecessors = at::tensor(predecessors, at::kLong);
-    return unrolled;
+    return {on_device(device(), unrolled.ids), on_device(device(), predecessors)};
   }
 
   std::shared_ptr<const PaddedModelParts> parts_;

@@ -17,6 +17,7 @@
 #include "tithe/core/mapped_file.hpp"
 #include "tithe/core/text.hpp"
 #include "tithe/core/units.hpp"
+#include "tithe/data/device.hpp"
 #include "tithe/data/encode.hpp"
 #include "tithe/model/adapter_file.hpp"
 #include "tithe/model/chat_template.hpp"
@@ -95,6 +96,8 @@ struct Pretrained {
 struct PretrainedOptions {
   /// The dtype to compute in, whatever the file's is; nothing for the file's own, that of its embeddings.
   std::optional<at::ScalarType> dtype = at::kFloat;
+  /// Where its tensors go, one after another as they are read.
+  at::Device device = at::kCPU;
   /// A rank freezes the weights and puts a fresh adapter over them; without one, every weight is trained.
   LoraOptions lora{};
   /// A folder with an adapter in PEFT's files, from which training goes on; its own settings count.
@@ -152,7 +155,8 @@ inline DecoderConfig read_folder_config(const std::filesystem::path& folder) {
 
 /// Reads a decoder from a folder's config.json and weights; every weight is trained, or the adapter that the options ask
 /// for. Throws ModelFileError for a file that is missing, malformed or not supported, and for weights that do not fit the
-/// configuration, are NaN or infinite, or would be in that dtype; OptionError for an adapter or a dtype that cannot be.
+/// configuration, are NaN or infinite, or would be in that dtype; OptionError for an adapter, a dtype or a device that cannot
+/// be.
 inline Decoder load_decoder(const std::filesystem::path& folder, const PretrainedOptions& options = {}) {
   const bool fresh_adapter = options.lora != LoraOptions{};
   if (fresh_adapter) options.lora.validate();
@@ -163,13 +167,14 @@ inline Decoder load_decoder(const std::filesystem::path& folder, const Pretraine
                        .fix = "Leave lora or adapter out; an adapter's folder says its own settings"}};
   }
   if (options.dtype) require_stored_float(*options.dtype, "load_decoder");
+  require_device(options.device, "load_decoder");
   const DecoderConfig said = read_folder_config(folder);
   const WeightFiles weights = WeightFiles::open(folder);
   const DecoderConfig config = untie_if_held(said, weights);
   require_weights(config, weights);  // first: the model takes the memory that config.json says
   const SafetensorsFile& embeddings = weights.holding(detail::embeddings_name);
   const at::ScalarType own = scalar_type_of(embeddings.info(detail::embeddings_name).type);
-  Decoder model = Decoder::empty(config, options.dtype.value_or(own));
+  Decoder model = Decoder::empty(config, options.dtype.value_or(own), options.device);
   load_weights(model, weights);
   model.recompute_activations(options.recompute_activations);
   if (fresh_adapter) return model.add_adapter(options.lora);

@@ -4,15 +4,18 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/max.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/where.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <numbers>
+#include <ranges>
+#include <span>
 #include <string>
 
 #include "tithe/core/error.hpp"
+#include "tithe/data/pack.hpp"
 #include "tithe/model/config.hpp"
 #include "tithe/model/functions.hpp"
 
@@ -36,10 +39,10 @@ inline at::Tensor rotary_frequencies(const DecoderConfig& config) {
   return blend * plain + (1 - blend) * (plain / scaling.factor);
 }
 
-/// Throws ShapeError for positions [T] that an attention window, which is not built, would make a difference to.
-inline void require_within_window(const DecoderConfig& config, const at::Tensor& positions) {
-  if (config.sliding_window == 0 || positions.size(0) == 0) return;
-  const auto longest = positions.max().item<std::int64_t>() + 1;
+/// Throws ShapeError for rows that an attention window, which is not built, would make a difference to.
+inline void require_within_window(const DecoderConfig& config, std::span<const RowExtent> rows) {
+  if (config.sliding_window == 0 || rows.empty()) return;
+  const std::int64_t longest = std::ranges::max(rows | std::views::transform(&RowExtent::longest_path));
   if (longest <= config.positions()) return;
   throw ShapeError{{.who = "Decoder",
                     .required = "rows of at most " + std::to_string(config.positions()) +

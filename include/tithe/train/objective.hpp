@@ -101,7 +101,7 @@ class PreferenceObjective {
       std::vector<std::int64_t> places;
       for (const Indices& pass : step.passes) places.insert(places.end(), pass.begin(), pass.end());
       for (at::Tensor& each : facts.coupling) {
-        if (each.numel() > 1) each = each.index_select(0, at::tensor(places, at::kLong));
+        if (each.numel() > 1) each = each.index_select(0, on_device(each.device(), places));
       }
     } else if constexpr (looks_at_all_rows) {
       if (step.passes.size() == 1) return facts;
@@ -117,7 +117,7 @@ class PreferenceObjective {
   template <LanguageModel M>
   [[nodiscard]] PassResult pass(const M& model, const StepBatch& step, std::size_t pass,
                                 const Whole& whole) const {
-    const PackedRows rows = pack(step.rows_of(pass));
+    const PackedRows rows = pack_for(model, step.rows_of(pass));
     const LogProbs policy = policy_records(model, rows, step, pass);
     const LogProbs reference =
         whole.references.empty() ? reference_records(rows, step, pass) : whole.references[pass];
@@ -180,7 +180,8 @@ class PreferenceObjective {
     } else {
       std::vector<double> verdicts;
       for (const Row& row : step.rows_of(pass)) verdicts.push_back(row.desirable ? 1 : 0);
-      read = {sums, lengths, at::tensor(verdicts, at::kDouble).to(sums.scalar_type())};
+      read = {sums, lengths,
+              on_device(sums.device(), at::tensor(verdicts, at::kDouble).to(sums.scalar_type()))};
     }
     return read;
   }
@@ -210,7 +211,7 @@ class PreferenceObjective {
     std::vector<LogProbs> policy, reference;
     for (std::size_t pass = 0; pass < step.passes.size(); ++pass) {
       if (stop.stop_requested()) return {};
-      const PackedRows rows = pack(step.rows_of(pass));
+      const PackedRows rows = pack_for(model, step.rows_of(pass));
       policy.push_back(policy_records(model, rows, step, pass));
       if constexpr (NeedsReference<Loss>) reference.push_back(reference_records(rows, step, pass));
     }
@@ -226,11 +227,11 @@ class PreferenceObjective {
     at::Tensor policy, reference;
     for (const Indices& places : passes_of(all, mismatched, step.limits)) {
       if (stop.stop_requested()) return {};
-      const PackedRows rows = pack(places | ranges::views::transform([&](std::size_t place) -> const Row& {
-                                     return mismatched[place];
-                                   }));
+      const PackedRows rows =
+          pack_for(model, places | ranges::views::transform(
+                                       [&](std::size_t place) -> const Row& { return mismatched[place]; }));
       const std::vector<std::int64_t> targets(places.begin(), places.end());
-      const at::Tensor index = at::tensor(targets, at::kLong);
+      const at::Tensor index = on_device(rows.device(), targets);
       const auto place_into = [&](at::Tensor& whole, const at::Tensor& sums) {
         if (!whole.defined()) whole = at::zeros({std::ssize(mismatched)}, sums.options());
         whole.index_copy_(0, index, sums);

@@ -70,7 +70,7 @@ struct SupervisedObjective {
   template <LanguageModel M>
   [[nodiscard]] PassResult pass(const M& model, const StepBatch& step, std::size_t pass,
                                 const Whole& whole) const {
-    const PackedRows rows = packed(step, pass);
+    const PackedRows rows = packed(model, step, pass);
     const TokenStatistics tokens = token_statistics<statistics_of<Loss>()>(model, rows, head);
     const at::Tensor losses =
         loss(TokenLogProbs<at::Tensor>{.target = tokens.logprobs, .vocabulary_mean = tokens.vocabulary_mean});
@@ -78,13 +78,14 @@ struct SupervisedObjective {
   }
 
  private:
-  static PackedRows packed(const StepBatch& step, std::size_t pass) {
+  template <class M>
+  static PackedRows packed(const M& model, const StepBatch& step, std::size_t pass) {
     if constexpr (TrainsOnPrompt<Loss>) {
       Rows rows;
       for (const Row& row : step.rows_of(pass)) rows.push_back(detail::with_prompt_as_target(row));
-      return pack(rows);
+      return pack_for(model, rows);
     } else {
-      return pack(step.rows_of(pass));
+      return pack_for(model, step.rows_of(pass));
     }
   }
 };

@@ -97,7 +97,7 @@ struct GradientNorm {
                             std::vector<detail::GroupGradient>& wanted) {
     const at::AutoGradMode with_gradients{true};
     tithe::detail::for_each_pass(
-        probed.gold(), probed.options(), [&](const PackedRows& packed, const Indices& pass) {
+        probed.model(), probed.gold(), probed.options(), [&](const PackedRows& packed, const Indices& pass) {
           const at::Tensor logprobs = token_logprobs(probed.model(), packed, probed.options().head);
           for (detail::GroupGradient& gradient : wanted) {
             std::vector<double> weights;

@@ -95,23 +95,23 @@ namespace detail {
 /// the short ones come first. `probe` catches it.
 struct ProbesCancelled {};
 
-/// Takes rows through `use(packed rows, their indices)`, some at a time.
-template <class Use>
-void for_each_pass(const Rows& rows, const ProbeOptions& options, Use use) {
+/// Takes rows through `use(packed rows, their indices)`, some at a time, on a model's device.
+template <class M, class Use>
+void for_each_pass(const M& model, const Rows& rows, const ProbeOptions& options, Use use) {
   Indices all(rows.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
   for (const Indices& pass : passes_of(all, rows, options.pass)) {
     if (options.sampling.stop.stop_requested()) throw ProbesCancelled{};
     const auto here =
         pass | ranges::views::transform([&](std::size_t row) -> const Row& { return rows[row]; });
-    use(pack(here), pass);
+    use(pack_for(model, here), pass);
   }
 }
 
 /// Cuts values of packed tokens [predicted_tokens] into those of each row's one completion.
 template <class Into>
 void for_each_completion(const at::Tensor& values, const PackedRows& packed, const Indices& pass, Into into) {
-  const at::Tensor wide = values.to(at::kDouble).contiguous();
+  const at::Tensor wide = values.to(at::kCPU, at::kDouble).contiguous();
   const auto* value = wide.const_data_ptr<double>();
   for (std::size_t i = 0; i < pass.size(); ++i) {
     const std::int64_t length = packed.completion_lengths[i];
@@ -152,7 +152,7 @@ class ProbedModel final : public Probed {
       rows.push_back({.prompt = gold()[i].prompt, .completions = {answers()[i].ids}, .id = gold()[i].id});
     }
     std::vector<AnswerTokens> tokens(rows.size());
-    detail::for_each_pass(rows, options(), [&](const PackedRows& packed, const Indices& pass) {
+    detail::for_each_pass(model_, rows, options(), [&](const PackedRows& packed, const Indices& pass) {
       const TokenDivergences read = token_divergences(model_, base(), packed, options().head);
       const auto keep = [&](const at::Tensor& values, std::vector<double> AnswerTokens::* list) {
         detail::for_each_completion(values, packed, pass,
@@ -168,7 +168,7 @@ class ProbedModel final : public Probed {
   [[nodiscard]] std::vector<std::vector<double>> ask_gold() const override {
     const at::NoGradGuard no_grad;
     std::vector<std::vector<double>> logprobs(gold().size());
-    detail::for_each_pass(gold(), options(), [&](const PackedRows& packed, const Indices& pass) {
+    detail::for_each_pass(model_, gold(), options(), [&](const PackedRows& packed, const Indices& pass) {
       detail::for_each_completion(token_logprobs(model_, packed, options().head), packed, pass,
                                   [&](std::size_t row) -> auto& { return logprobs[row]; });
     });
