@@ -50,7 +50,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &scale = saved[2];
     if (is_sweepable(x, weight)) {
-      auto [dx, dweight] = norm_backward(upstream[0].contiguous(), x, weight, scale);
+      auto [dx, dweight] = norm_backward(upstream[0].contiguous(), x, weight, scale, weight.requires_grad());
       return {dx, dweight, {}};
     }
     const at::Tensor r = scale.unsqueeze(1), wide = x.to(sum_type(x));

@@ -2,29 +2,25 @@
 #pragma once
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/addmm.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/mm.h>
-#include <ATen/ops/sum.h>
+#include <ATen/ops/linear.h>
 #include <c10/util/StringUtil.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "tithe/core/error.hpp"
 #include "tithe/model/elementwise.hpp"
+#include "tithe/model/layer_functions.hpp"
 #include "tithe/model/linear.hpp"
-#include "tithe/model/sweeps.hpp"
 
 /// The parts of a decoder's layer.
 ///
-/// Where a part is plain (no adapter, no norms of heads) and its tensors can be swept (float32 and float64 on the CPU), it is
-/// one node of autograd's graph with a backward pass by hand; otherwise it is composed of smaller ones, with the same
-/// result up to rounding.
+/// Where a part's tensors can be swept (float32, float64 and bfloat16 on the CPU) and heads have no norms, it is one node of
+/// autograd's graph with a backward pass by hand; otherwise it is composed of smaller ones, with the same result up to
+/// rounding.
 namespace tithe {
 
 /// How a part begins: RMSNorm with a weight [d].
@@ -62,72 +58,6 @@ struct AttentionInputs {
 
 namespace detail {
 
-/// x + swiglu(norm(x) · upᵀ) · downᵀ, with up [2n, d] and down [d, n].
-struct GatedMlp : torch::autograd::Function<GatedMlp> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            double epsilon, const at::Tensor& up, const at::Tensor& down) {
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const auto [normal, scale] = norm_forward(x, weight, epsilon);
-    const at::Tensor wide = at::mm(normal, up.t());
-    const at::Tensor gated = swiglu_forward(wide);
-    context->save_for_backward({x, weight, up, down, normal, scale, wide});
-    return at::addmm(x, gated, down.t());
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("GatedMlp");
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const auto saved = context->get_saved_variables();
-    const at::Tensor &x = saved[0], &weight = saved[1], &up = saved[2], &down = saved[3], &normal = saved[4],
-                     &scale = saved[5], &wide = saved[6];
-    const at::Tensor dy = upstream[0].contiguous();
-    const at::Tensor gated = dy.mm(down);  // its gradient, until the next line makes it again
-    const at::Tensor dwide = swiglu_backward(gated, wide);
-    auto [dx, dweight] = norm_backward(dwide.mm(up), x, weight, scale);
-    return {dx.add_(dy),
-            dweight,
-            {},
-            up.requires_grad() ? dwide.t().mm(normal) : at::Tensor{},
-            down.requires_grad() ? dy.t().mm(gated) : at::Tensor{}};
-  }
-};
-
-/// norm(x) · projectionᵀ + bias, divided into heads, queries and keys turned by their positions.
-struct AttentionProjection : torch::autograd::Function<AttentionProjection> {
-  static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                               double epsilon, const at::Tensor& projection,
-                               const std::optional<at::Tensor>& bias, const Rotary& rotary,
-                               const HeadCounts& counts) {
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const auto [normal, scale] = norm_forward(x, weight, epsilon);
-    const auto& [heads, kv_heads] = counts;
-    const at::Tensor flat = bias ? at::addmm(*bias, normal, projection.t()) : at::mm(normal, projection.t());
-    const at::Tensor qkv = flat.view({x.size(0), heads + 2 * kv_heads, 2 * rotary.cosine.size(1)});
-    rotate_(qkv, heads + kv_heads, rotary.cosine, rotary.sine, 1);
-    context->save_for_backward({x, weight, projection, normal, scale, rotary.cosine, rotary.sine});
-    context->saved_data["has_bias"] = bias.has_value();
-    return {qkv.narrow(1, 0, heads), qkv.narrow(1, heads, kv_heads),
-            qkv.narrow(1, heads + kv_heads, kv_heads)};
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("AttentionProjection");
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const auto saved = context->get_saved_variables();
-    const at::Tensor &x = saved[0], &weight = saved[1], &projection = saved[2], &normal = saved[3],
-                     &scale = saved[4], &cosine = saved[5], &sine = saved[6];
-    const at::Tensor dqkv = at::cat(upstream, 1);
-    rotate_(dqkv, upstream[0].size(1) + upstream[1].size(1), cosine, sine, -1);
-    const at::Tensor above = dqkv.view({x.size(0), -1});
-    auto [dx, dweight] = norm_backward(above.mm(projection), x, weight, scale);
-    return {dx,
-            dweight,
-            {},
-            projection.requires_grad() ? above.t().mm(normal) : at::Tensor{},
-            context->saved_data["has_bias"].toBool() ? above.sum(0) : at::Tensor{},
-            {},
-            {}};
-  }
-};
-
 /// Throws ShapeError for a tensor of other sizes.
 inline void require_sizes(const char* who, const char* name, const at::Tensor& found,
                           at::IntArrayRef required) {
@@ -146,6 +76,21 @@ inline void require_norm(const char* who, const at::Tensor& x, const Norm& norm)
 
 }  // namespace detail
 
+/// The map of x [T, in] → [T, out].
+inline at::Tensor linear(const at::Tensor& x, const Linear& map) {
+  if (!map.adapter) return at::linear(x, map.weight, map.optional_bias());
+  const std::vector<at::Tensor> leaves = detail::leaves_of({&map});
+  return detail::AdaptedLinear::apply(x, std::optional<at::Tensor>{}, at::TensorList{leaves}, map);
+}
+
+/// residual [T, out] + the map of x.
+inline at::Tensor add_linear(const at::Tensor& residual, const at::Tensor& x, const Linear& map) {
+  if (map.bias.defined()) return residual + linear(x, map);
+  if (!map.adapter) return at::addmm(residual, x, map.weight.t());
+  const std::vector<at::Tensor> leaves = detail::leaves_of({&map});
+  return detail::AdaptedLinear::apply(x, std::optional{residual}, at::TensorList{leaves}, map);
+}
+
 /// RMSNorm of x [T, d] (Zhang & Sennrich 2019). Throws ShapeError for sizes that do not fit, as the two below.
 inline at::Tensor rms_norm(const at::Tensor& x, const Norm& norm) {
   detail::require_norm("rms_norm", x, norm);
@@ -160,8 +105,9 @@ inline at::Tensor gated_mlp(const at::Tensor& x, const Norm& norm, const Linear&
   const std::int64_t n = w.defined() && w.dim() == 2 ? w.size(1) : -1;
   detail::require_sizes("gated_mlp", "the projection down", w, {x.size(1), n});
   detail::require_sizes("gated_mlp", "the projection up", up.weight, {2 * n, x.size(1)});
-  if (!up.adapter && !down.adapter && detail::is_sweepable(x, norm.weight, up.weight, w)) {
-    return detail::GatedMlp::apply(x, norm.weight, norm.epsilon, up.weight, w);
+  if (detail::is_sweepable(x, norm.weight, up.weight, w)) {
+    const std::vector<at::Tensor> leaves = detail::leaves_of({&up, &down});
+    return detail::GatedMlp::apply(x, norm.weight, norm.epsilon, at::TensorList{leaves}, up, down);
   }
   return add_linear(x, detail::SwiGlu::apply(linear(rms_norm(x, norm), up)), down);
 }
@@ -181,11 +127,12 @@ inline AttentionInputs attention_inputs(const at::Tensor& x, const Norm& norm, c
   if (projection.bias.defined()) {
     detail::require_sizes("attention_inputs", "the bias", projection.bias, {outputs});
   }
-  if (!projection.adapter && !head_norms &&
-      detail::is_sweepable(x, norm.weight, projection.weight, rotary.cosine, rotary.sine,
-                           projection.optional_bias().value_or(norm.weight))) {
-    const auto parts = detail::AttentionProjection::apply(x, norm.weight, norm.epsilon, projection.weight,
-                                                          projection.optional_bias(), rotary, counts);
+  if (!head_norms && detail::is_sweepable(x, norm.weight, projection.weight, rotary.cosine, rotary.sine,
+                                          projection.optional_bias().value_or(norm.weight))) {
+    const std::vector<at::Tensor> leaves = detail::leaves_of({&projection});
+    const auto parts =
+        detail::AttentionProjection::apply(x, norm.weight, norm.epsilon, rotary.cosine, rotary.sine,
+                                           at::TensorList{leaves}, projection, heads, kv_heads);
     return {parts[0], parts[1], parts[2]};
   }
   const at::Tensor qkv =

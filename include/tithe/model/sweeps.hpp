@@ -1,7 +1,6 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -10,212 +9,130 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <numbers>
-#include <type_traits>
 #include <utility>
+
+#include "tithe/core/vectors.hpp"
+#include "tithe/model/sweep.hpp"
 
 /// What a decoder computes between its matrix products, each in one sweep over the elements, forward and backward.
 ///
 /// Small models spend most of a step on handing elements from operator to operator; written as operators, a norm is six
-/// of them and its gradient ten. The sweeps are plain loops on float32 and float64 of the CPU; they know no autograd.
+/// of them and its gradient ten. The sweeps know no autograd.
 namespace tithe::detail {
 
-/// Whether tensors can be swept by plain loops: rows of contiguous floats of one type in the CPU's memory.
-template <class... Tensors>
-bool is_sweepable(const at::Tensor& first, const Tensors&... others) {
-  const auto fits = [&](const at::Tensor& x) {
-    return x.device().is_cpu() && x.is_contiguous() && x.scalar_type() == first.scalar_type();
-  };
-  return (first.scalar_type() == at::kFloat || first.scalar_type() == at::kDouble) && fits(first) &&
-         (fits(others) && ...);
-}
-
-/// Calls `use` with a null pointer of the element's type.
-template <class Use>
-void with_element_type(const at::Tensor& x, Use use) {
-  if (x.scalar_type() == at::kDouble) {
-    use(static_cast<double*>(nullptr));
-  } else {
-    use(static_cast<float*>(nullptr));
-  }
-}
-
-/// Rows that one thread takes at least: below it, waking another costs more than it saves.
-inline std::int64_t rows_per_thread(std::int64_t row_size) {
-  return std::max<std::int64_t>(1, 32'768 / std::max<std::int64_t>(1, row_size));
-}
-
-// A body is compiled for any processor, for those of the last ten years and for those with the widest vectors. Below -O3,
-// g++ makes hardly any vectors unless it is told to, and none of the widest in any case.
-#if defined(__clang__) || defined(__NO_INLINE__)
-#define TITHE_TARGET(features) target(features)
-#else
-#define TITHE_TARGET(features) target(features ",prefer-vector-width=512"), optimize("O3")
-#endif
-template <class Work>
-void run_on_any(const Work& work, std::int64_t first, std::int64_t last) {
-  work(first, last);
-}
-#if defined(__x86_64__) && defined(__GNUC__)
-#define TITHE_ALWAYS_INLINE __attribute__((always_inline))
-template <class Work>
-__attribute__((TITHE_TARGET("avx2,fma"))) void run_on_avx2(const Work& work, std::int64_t first,
-                                                           std::int64_t last) {
-  work(first, last);
-}
-template <class Work>
-__attribute__((TITHE_TARGET("avx512f,avx512dq,avx512vl,fma"))) void run_on_avx512(const Work& work,
-                                                                                  std::int64_t first,
-                                                                                  std::int64_t last) {
-  work(first, last);
-}
-/// The fastest of them here.
-template <class Work>
-auto runner_of() {
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl");
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  return avx512 ? &run_on_avx512<Work> : avx2 ? &run_on_avx2<Work> : &run_on_any<Work>;
-}
-#else
-#define TITHE_ALWAYS_INLINE
-template <class Work>
-auto runner_of() {
-  return &run_on_any<Work>;
-}
-#endif
-
-/// Calls `work(first, last)` for ranges that make up 0 … n, on several threads. `work` must be TITHE_ALWAYS_INLINE, so
-/// that compilers can use the vectors that the processor has.
-template <class Work>
-void sweep(std::int64_t n, std::int64_t grain, const Work& work) {
-  const auto run = runner_of<Work>();
-  at::parallel_for(0, n, grain, [&](std::int64_t first, std::int64_t last) { run(work, first, last); });
-}
-
-/// Σ aᵢ bᵢ, in lanes that compilers turn into vectors; one running sum would fix the order of every addition.
-template <class T>
-TITHE_ALWAYS_INLINE inline T dot(const T* a, const T* b, std::int64_t n) {
-  std::array<T, 16> lanes{};
-  std::int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (std::size_t lane = 0; lane < 16; ++lane) {
-      lanes[lane] += a[i + static_cast<std::int64_t>(lane)] * b[i + static_cast<std::int64_t>(lane)];
-    }
-  }
-  T rest{};
-  for (; i < n; ++i) rest += a[i] * b[i];
-  for (std::size_t half = 8; half > 0; half /= 2) {
-    for (std::size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-  }
-  return lanes[0] + rest;
-}
-
-/// Beyond it e^x or e^−x is no normal number.
-template <class T>
-inline constexpr T exp_limit = sizeof(T) == 8 ? 708 : 87;
-
-/// eˣ for |x| ≤ exp_limit, to about a unit in the last place; NaN stays NaN.
-///
-/// In plain arithmetic, which compilers turn into vectors; calls of std::exp they leave one by one.
-template <class T>
-TITHE_ALWAYS_INLINE inline T exp_within_limit(T x) {
-  using Bits = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
-  constexpr int digits = std::numeric_limits<T>::digits - 1, bias = std::numeric_limits<T>::max_exponent - 1;
-  // x = n ln 2 + r with |r| ≤ ln 2 / 2. The first part of ln 2 has few digits, so that n times it is exact.
-  const T n = std::rint(x * std::numbers::log2e_v<T>);
-  const T r = (x - n * static_cast<T>(0.693359375)) + n * static_cast<T>(2.121944400546905827679e-4);
-  // Taylor's series: the first term that is left out is below 6e-9 (float32, r⁸/8!) or 5e-18 (float64, r¹⁴/14!).
-  constexpr std::size_t terms = sizeof(T) == 8 ? 14 : 8;
-  constexpr auto coefficients = [] {
-    std::array<T, terms> inverse_factorials{};
-    double value = 1;
-    for (std::size_t k = 0; k < terms; value /= static_cast<double>(++k)) {
-      inverse_factorials[k] = static_cast<T>(value);
-    }
-    return inverse_factorials;
-  }();
-  const T power = [&]<std::size_t... k>(std::index_sequence<k...>) {
-    T sum = 0;
-    ((sum = sum * r + coefficients[terms - 1 - k]), ...);
-    return sum;
-  }(std::make_index_sequence<terms>{});
-  // 2ⁿ: adding 1.5 · 2^digits leaves n in the lowest bits, from where it is shifted to the exponent's place.
-  const T shifter = static_cast<T>(1.5) * static_cast<T>(Bits{1} << digits);
-  return power * std::bit_cast<T>((std::bit_cast<Bits>(n + shifter) + bias) << digits);
-}
-
-/// y = x r w with r = (mean of x² + ε)^(−½) (Zhang & Sennrich 2019). x [T, d], w [d] → y and r [T].
-inline std::pair<at::Tensor, at::Tensor> norm_forward(const at::Tensor& x, const at::Tensor& weight,
-                                                      double epsilon) {
+/// A norm's r of every row of x: (mean of x² + ε)^(−½). [T]
+inline at::Tensor norm_scales(const at::Tensor& x, double epsilon) {
   const std::int64_t rows = x.size(0), d = x.size(1);
-  at::Tensor y = at::empty_like(x);
-  at::Tensor scale = at::empty({rows}, x.options());
+  at::Tensor scale = at::empty({rows}, wide_like(x));
   with_element_type(x, [&]<class T>(T*) {
     const T* const in = x.const_data_ptr<T>();
-    const T* const w = weight.const_data_ptr<T>();
-    T* const out = y.mutable_data_ptr<T>();
-    T* const r = scale.mutable_data_ptr<T>();
+    auto* const r = scale.mutable_data_ptr<Wide<T>>();
     sweep(rows, rows_per_thread(d), [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
       for (std::int64_t row = first; row < last; ++row) {
         const T* const a = in + row * d;
-        const double mean_square = static_cast<double>(dot(a, a, d)) / static_cast<double>(d);
-        const T by = static_cast<T>(1 / std::sqrt(mean_square + epsilon));
-        T* const b = out + row * d;
-        for (std::int64_t i = 0; i < d; ++i) b[i] = a[i] * by * w[i];
-        r[row] = by;
+        const auto square = sum_of<Wide<T>>(
+            d, [=](std::int64_t i) TITHE_ALWAYS_INLINE { return widened(a[i]) * widened(a[i]); });
+        r[row] = static_cast<Wide<T>>(
+            1 / std::sqrt(static_cast<double>(square) / static_cast<double>(d) + epsilon));
       }
     });
   });
-  return {std::move(y), std::move(scale)};
+  return scale;
 }
 
-/// ∂x = r (g − x r² mean(g x)) with g = ∂y w, and ∂w = Σ ∂y x r over the rows.
+/// y = x r w (Zhang & Sennrich 2019). x [T, d], r [T], w [d]. What is narrower than float32 is rounded before it meets the
+/// weight, as transformers does.
+inline at::Tensor norm_apply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scale) {
+  const std::int64_t rows = x.size(0), d = x.size(1);
+  at::Tensor y = at::empty_like(x);
+  with_element_type(x, [&]<class T>(T*) {
+    const T* const in = x.const_data_ptr<T>();
+    const T* const w = weight.const_data_ptr<T>();
+    const auto* const r = scale.const_data_ptr<Wide<T>>();
+    T* const out = y.mutable_data_ptr<T>();
+    sweep(rows, rows_per_thread(d), [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
+      for (std::int64_t row = first; row < last; ++row) {
+        const T* const a = in + row * d;
+        T* const b = out + row * d;
+        for (std::int64_t i = 0; i < d; ++i) {
+          b[i] = rounded<T>(widened(rounded<T>(widened(a[i]) * r[row])) * widened(w[i]));
+        }
+      }
+    });
+  });
+  return y;
+}
+
+/// Both: y [T, d] and r [T].
+inline std::pair<at::Tensor, at::Tensor> norm_forward(const at::Tensor& x, const at::Tensor& weight,
+                                                      double epsilon) {
+  at::Tensor scale = norm_scales(x, epsilon);
+  return {norm_apply(x, weight, scale), scale};
+}
+
+/// ∂x = r (g − x r² mean(g x)) with g = ∂y w, added to `onto` [T, d] if that is defined, and ∂w = Σ ∂y x r over the rows
+/// if it is wanted.
 inline std::pair<at::Tensor, at::Tensor> norm_backward(const at::Tensor& dy, const at::Tensor& x,
-                                                       const at::Tensor& weight, const at::Tensor& scale) {
+                                                       const at::Tensor& weight, const at::Tensor& scale,
+                                                       bool wants_weight, const at::Tensor& onto = {}) {
   const std::int64_t rows = x.size(0), d = x.size(1);
   // The rows' shares of ∂w are added up by blocks of fixed size, so that the number of threads changes nothing.
   constexpr std::int64_t block = 256;
   const std::int64_t blocks = (rows + block - 1) / block;
   at::Tensor dx = at::empty_like(x);
-  const at::Tensor partial = at::zeros({blocks, d}, x.options());
+  const at::Tensor partial = wants_weight ? at::zeros({blocks, d}, wide_like(x)) : at::Tensor{};
   with_element_type(x, [&]<class T>(T*) {
     const T* const in = x.const_data_ptr<T>();
     const T* const w = weight.const_data_ptr<T>();
-    const T* const r = scale.const_data_ptr<T>();
+    const auto* const r = scale.const_data_ptr<Wide<T>>();
     const T* const above = dy.const_data_ptr<T>();
+    const T* const plus = onto.defined() ? onto.const_data_ptr<T>() : nullptr;
     T* const out = dx.mutable_data_ptr<T>();
-    T* const sums = partial.mutable_data_ptr<T>();
+    auto* const sums = wants_weight ? partial.mutable_data_ptr<Wide<T>>() : nullptr;
     const std::int64_t grain = std::max<std::int64_t>(1, rows_per_thread(d) / block);
     sweep(blocks, grain, [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
       for (std::int64_t row = first * block; row < std::min(rows, last * block); ++row) {
         const T* const a = in + row * d;
         const T* const g = above + row * d;
+        const T* const p = plus + (plus == nullptr ? 0 : row * d);
         T* const b = out + row * d;
-        T* const dw = sums + row / block * d;
-        for (std::int64_t i = 0; i < d; ++i) {
-          b[i] = g[i] * w[i];
-          dw[i] += g[i] * a[i] * r[row];
+        const Wide<T> by = r[row];
+        if (sums != nullptr) {
+          Wide<T>* const dw = sums + row / block * d;
+          for (std::int64_t i = 0; i < d; ++i) dw[i] += widened(g[i]) * widened(a[i]) * by;
         }
-        const T pull = dot(a, b, d) * r[row] * r[row] / static_cast<T>(d);
-        for (std::int64_t i = 0; i < d; ++i) b[i] = (b[i] - a[i] * pull) * r[row];
+        const auto product = sum_of<Wide<T>>(d, [=](std::int64_t i) TITHE_ALWAYS_INLINE {
+          return widened(a[i]) * widened(g[i]) * widened(w[i]);
+        });
+        const Wide<T> pull = product * by * by / static_cast<Wide<T>>(d);
+        if (plus == nullptr) {
+          for (std::int64_t i = 0; i < d; ++i) {
+            b[i] = rounded<T>((widened(g[i]) * widened(w[i]) - widened(a[i]) * pull) * by);
+          }
+        } else {
+          for (std::int64_t i = 0; i < d; ++i) {
+            b[i] = rounded<T>((widened(g[i]) * widened(w[i]) - widened(a[i]) * pull) * by + widened(p[i]));
+          }
+        }
       }
     });
   });
-  return {std::move(dx), partial.sum(0)};
+  return {std::move(dx), wants_weight ? partial.sum(0).to(weight.scalar_type()) : at::Tensor{}};
 }
 
-/// σ(aᵢ) = 1 / (1 + e^−aᵢ) of a row. In two loops: compilers make no vectors of a limit and the exponential in one.
+/// Elements of a row that a gate is computed of at a time: what it needs on the way stays in the first cache.
+inline constexpr std::int64_t gate_block = 256;
+
+/// σ(aᵢ) = 1 / (1 + e^−aᵢ). In two loops: compilers make no vectors of a limit and the exponential in one.
 template <class T>
-TITHE_ALWAYS_INLINE inline void logistic(const T* __restrict__ a, T* __restrict__ sigma, std::int64_t n) {
-  constexpr T limit = exp_limit<T>;
+TITHE_ALWAYS_INLINE inline void logistic(const T* __restrict__ a, Wide<T>* __restrict__ sigma,
+                                         std::int64_t n) {
+  constexpr Wide<T> limit = exp_limit<Wide<T>>;
   for (std::int64_t i = 0; i < n; ++i) {
-    const T x = a[i] < -limit ? limit : -a[i];
+    const Wide<T> x = -widened(a[i]) > limit ? limit : -widened(a[i]);
     sigma[i] = x < -limit ? -limit : x;
   }
   for (std::int64_t i = 0; i < n; ++i) sigma[i] = 1 / (1 + exp_within_limit(sigma[i]));
@@ -229,11 +146,17 @@ inline at::Tensor swiglu_forward(const at::Tensor& x) {
     const T* const in = x.const_data_ptr<T>();
     T* const out = y.mutable_data_ptr<T>();
     sweep(x.size(0), rows_per_thread(n), [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
+      std::array<Wide<T>, gate_block> sigma;
       for (std::int64_t row = first; row < last; ++row) {
-        const T* const __restrict__ a = in + row * 2 * n;
-        T* const __restrict__ to = out + row * n;
-        logistic(a, to, n);
-        for (std::int64_t i = 0; i < n; ++i) to[i] *= a[i] * a[n + i];
+        for (std::int64_t begin = 0; begin < n; begin += gate_block) {
+          const std::int64_t size = std::min(gate_block, n - begin);
+          const T* const __restrict__ a = in + row * 2 * n + begin;
+          T* const __restrict__ to = out + row * n + begin;
+          logistic(a, sigma.data(), size);
+          for (std::int64_t i = 0; i < size; ++i) {
+            to[i] = rounded<T>(sigma[static_cast<std::size_t>(i)] * (widened(a[i]) * widened(a[n + i])));
+          }
+        }
       }
     });
   });
@@ -250,16 +173,21 @@ inline at::Tensor swiglu_backward(const at::Tensor& dy_then_y, const at::Tensor&
     T* const above = dy_then_y.mutable_data_ptr<T>();
     T* const out = dx.mutable_data_ptr<T>();
     sweep(x.size(0), rows_per_thread(n), [=](std::int64_t first, std::int64_t last) TITHE_ALWAYS_INLINE {
+      std::array<Wide<T>, gate_block> sigmas;
       for (std::int64_t row = first; row < last; ++row) {
-        const T* const __restrict__ a = in + row * 2 * n;
-        T* const __restrict__ g = above + row * n;
-        T* const __restrict__ da = out + row * 2 * n;
-        logistic(a, da, n);  // σ(a) stands where ∂a will
-        for (std::int64_t i = 0; i < n; ++i) {
-          const T sigma = da[i], silu = a[i] * sigma, b = a[n + i];
-          da[i] = g[i] * b * sigma * (1 + a[i] * (1 - sigma));
-          da[n + i] = g[i] * silu;
-          g[i] = silu * b;
+        for (std::int64_t begin = 0; begin < n; begin += gate_block) {
+          const std::int64_t size = std::min(gate_block, n - begin);
+          const T* const __restrict__ a = in + row * 2 * n + begin;
+          T* const __restrict__ g = above + row * n + begin;
+          T* const __restrict__ da = out + row * 2 * n + begin;
+          logistic(a, sigmas.data(), size);
+          for (std::int64_t i = 0; i < size; ++i) {
+            const Wide<T> sigma = sigmas[static_cast<std::size_t>(i)], gate = widened(a[i]);
+            const Wide<T> silu = gate * sigma, b = widened(a[n + i]), up = widened(g[i]);
+            da[i] = rounded<T>(up * b * sigma * (1 + gate * (1 - sigma)));
+            da[n + i] = rounded<T>(up * silu);
+            g[i] = rounded<T>(silu * b);
+          }
         }
       }
     });
@@ -284,17 +212,15 @@ inline void rotate_(const at::Tensor& x, std::int64_t turned, const at::Tensor& 
           T* const __restrict__ a = all + row * token + head * d;
           T* const __restrict__ b = a + half;
           for (std::int64_t i = 0; i < half; ++i) {
-            const T turn = s[i] * static_cast<T>(direction), before = a[i];
-            a[i] = before * c[i] - b[i] * turn;
-            b[i] = b[i] * c[i] + before * turn;
+            const Wide<T> turn = widened(s[i]) * static_cast<Wide<T>>(direction), cos = widened(c[i]);
+            const Wide<T> before = widened(a[i]), behind = widened(b[i]);
+            a[i] = rounded<T>(before * cos - behind * turn);
+            b[i] = rounded<T>(behind * cos + before * turn);
           }
         }
       }
     });
   });
 }
-
-#undef TITHE_ALWAYS_INLINE
-#undef TITHE_TARGET
 
 }  // namespace tithe::detail
