@@ -67,6 +67,33 @@ struct Heads {
   }
 };
 
+/// The flash kernel by its definition, in float64: of each sequence the last query sees all keys, the one before it all but
+/// the last.
+struct PlainKernel {
+  bool counts_from_the_end = true;  ///< or, as the control, from the first key
+
+  at::Tensor operator()(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                        const at::Tensor& query_ends, const at::Tensor& key_ends, std::int64_t longest_query,
+                        std::int64_t longest_keys) const {
+    const auto* const query = query_ends.const_data_ptr<std::int32_t>();
+    const auto* const key = key_ends.const_data_ptr<std::int32_t>();
+    std::vector<at::Tensor> outputs;
+    for (std::int64_t i = 0; i + 1 < query_ends.size(0); ++i) {
+      const std::int64_t asking = query[i + 1] - query[i], seen = key[i + 1] - key[i];
+      CATCH_REQUIRE((asking > 0 && asking <= longest_query && seen >= asking && seen <= longest_keys));
+      const auto keys = [&](const at::Tensor& x) {
+        return x.narrow(0, key[i], seen).repeat_interleave(q.size(1) / k.size(1), 1);
+      };
+      const at::Tensor scores =
+          at::einsum("ihd,jhd->hij", {q.narrow(0, query[i], asking), keys(k)}) / std::sqrt(head_size);
+      const at::Tensor later = at::full({asking, seen}, -std::numeric_limits<double>::infinity(), q.options())
+                                   .triu(1 + (counts_from_the_end ? seen - asking : 0));
+      outputs.push_back(at::einsum("hij,jhd->ihd", {(scores + later).softmax(2), keys(v)}));
+    }
+    return at::cat(outputs);
+  }
+};
+
 /// Float64 rounds at 1e-16 and a softmax over at most a few hundred keys adds up to some 1e-14.
 constexpr double value_tolerance = 1e-12;
 constexpr double gradient_tolerance = 1e-10;
@@ -83,6 +110,14 @@ void check_all_paths(const Rows& rows, std::int64_t heads, std::int64_t kv_heads
     CATCH_CHECK(distance(out, expected) < value_tolerance);
     CATCH_CHECK(distance(x.gradients(out), expected_gradients) < gradient_tolerance);
   }
+  const at::Tensor out = detail::FlashPlan{packed}(x.q, x.k, x.v, PlainKernel{});
+  CATCH_CHECK(distance(out, expected) < value_tolerance);
+  CATCH_CHECK(distance(x.gradients(out), expected_gradients) < gradient_tolerance);
+  const bool any_later_branch = std::ranges::any_of(packed.extents, [](const RowExtent& row) {
+    return row.branches.size() > 1 && row.branches.back() > 0;
+  });
+  if (!any_later_branch) return;
+  CATCH_CHECK(distance(detail::FlashPlan{packed}(x.q, x.k, x.v, PlainKernel{false}), expected) > 1e-3);
 }
 
 /// A row of so many tokens; the first `alike` of its completions are the same, all others are not.
@@ -167,4 +202,17 @@ CATCH_TEST_CASE("a completion sees its prompt and itself alone", "[model]") {
     CATCH_CHECK(change.narrow(0, 3, 3).min().item<double>() > 1e-3);
     CATCH_CHECK(change.narrow(0, 6, 6).max().item<double>() == 0);  // its sibling, and the other row
   }
+}
+
+CATCH_TEST_CASE("a path that does not run is refused, and never chosen", "[model]") {
+  const PackedRows packed = pack(Rows{row_of(3, {2, 4})});
+  const auto refusal = [&](at::ScalarType dtype, AttentionPath path) {
+    return std::string{thrown<OptionError>([&] { AttentionPlan(packed, dtype, path); }).what()};
+  };
+  CATCH_CHECK(
+      contains(refusal(at::kBFloat16, AttentionPath::flash), "AttentionPath::flash needs a CUDA device"));
+  CATCH_CHECK(
+      contains(refusal(at::kBFloat16, AttentionPath::dense), "AttentionPath::dense needs rows on the host"));
+  CATCH_CHECK_NOTHROW(AttentionPlan(packed, at::kBFloat16));
+  CATCH_CHECK_NOTHROW(AttentionPlan(packed, at::kFloat, AttentionPath::dense));
 }

@@ -13,29 +13,61 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "tithe/core/error.hpp"
 #include "tithe/data/device.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/model/dense_attention.hpp"
+#include "tithe/model/flash_attention.hpp"
 
 /// Causal attention over packed rows, planned once a batch and shared by all layers.
 namespace tithe {
 
 /// How a batch's rows are attended. All ways give the same numbers.
 enum class AttentionPath : std::uint8_t {
-  automatic,  ///< dense if all rows are short; else rows up to a length are gathered, longer ones go by segments
+  automatic,  ///< flash where it runs; dense if all rows are short; else rows up to a length are gathered, longer
+              ///< ones go by segments
+  flash,      ///< one call for sequences of any lengths; on CUDA devices that have the kernel, below float32
   dense,  ///< completions side by side, each with its prompt, by plain products; on the CPU, in float32 or float64
   gathered,   ///< rows side by side in padded groups of like length, with a mask
   segmented,  ///< a call for each completion, prompt keys and values reused, no padding
 };
 
+namespace detail {
+
+inline void require_path(bool runs, const std::string& path, std::string required) {
+  if (runs) return;
+  throw OptionError{{.who = "AttentionPath::" + path,
+                     .required = std::move(required),
+                     .found = "others",
+                     .fix = "Use AttentionPath::automatic"}};
+}
+
+}  // namespace detail
+
 /// The index tensors and masks of one batch. A completion sees its row's prompt and itself, never a sibling.
 class AttentionPlan {
  public:
-  /// `dtype` is that of the queries: masks are added to their scores.
-  AttentionPlan(const PackedRows& rows, at::ScalarType dtype, AttentionPath path = AttentionPath::automatic)
+  /// `dtype` and `head_dim` are those of the queries: masks are added to their scores. Throws OptionError for a path that
+  /// does not run there.
+  AttentionPlan(const PackedRows& rows, at::ScalarType dtype, AttentionPath path = AttentionPath::automatic,
+                std::int64_t head_dim = 64)
       : options_{at::TensorOptions{}.dtype(dtype).device(rows.device())} {
+    if (path == AttentionPath::flash || path == AttentionPath::automatic) {
+      const bool runs = detail::has_flash_attention(rows.device(), dtype, head_dim);
+      detail::require_path(
+          runs || path == AttentionPath::automatic, "flash",
+          "a CUDA device with the kernel, queries in bfloat16 or float16 and heads of up to 256");
+      if (runs) {
+        flash_.emplace(rows);
+        return;
+      }
+    }
+    detail::require_path(path != AttentionPath::dense || can_be_dense(rows), "dense",
+                         "rows on the host and queries in float32 or float64");
     if (path == AttentionPath::dense || (path == AttentionPath::automatic && prefers_dense(rows))) {
       std::vector<const RowExtent*> all;
       for (const RowExtent& row : rows.extents) all.push_back(&row);
@@ -81,6 +113,7 @@ class AttentionPlan {
   /// are cached.
   at::Tensor operator()(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k,
                         const at::Tensor& v) const {
+    if (flash_) return (*flash_)(q, k, v);
     if (!dense_.empty()) return detail::DenseAttention::apply(q, k, v, &dense_);
     std::vector<at::Tensor> outputs;
     outputs.reserve(groups_.size() + segments_.size());
@@ -127,11 +160,14 @@ class AttentionPlan {
     return at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, std::nullopt, grouped_queries);
   }
 
-  [[nodiscard]] bool prefers_dense(const PackedRows& rows) const {
+  [[nodiscard]] bool can_be_dense(const PackedRows& rows) const {
     const at::ScalarType dtype = c10::typeMetaToScalarType(options_.dtype());
-    return rows.device().is_cpu() && (dtype == at::kFloat || dtype == at::kDouble) &&
-           std::ranges::all_of(rows.extents,
-                               [](const RowExtent& row) { return longest_path(row) <= longest_dense; });
+    return rows.device().is_cpu() && (dtype == at::kFloat || dtype == at::kDouble);
+  }
+  [[nodiscard]] bool prefers_dense(const PackedRows& rows) const {
+    return can_be_dense(rows) && std::ranges::all_of(rows.extents, [](const RowExtent& row) {
+             return longest_path(row) <= longest_dense;
+           });
   }
   /// A row's prompt and longest completion.
   static std::int64_t longest_path(const RowExtent& row) {
@@ -227,7 +263,8 @@ class AttentionPlan {
         .triu(prompt + 1);
   }
 
-  at::TensorOptions options_;              ///< of masks: the queries' dtype and the rows' device
+  at::TensorOptions options_;  ///< of masks: the queries' dtype and the rows' device
+  std::optional<detail::FlashPlan> flash_;
   std::vector<detail::DenseBatch> dense_;  ///< of all rows, or of none
   std::vector<Group> groups_;
   std::vector<Segmented> segments_;

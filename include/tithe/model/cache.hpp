@@ -179,7 +179,7 @@ class CachedSequences {
       ends.push_back(std::ssize(owners) - 1);
     }
     const PackedRows packed = pack_for(model, rows);
-    const AttentionPlan plan{packed, model.dtype()};
+    const AttentionPlan plan{packed, model.dtype(), AttentionPath::automatic, model.config().head_dim};
     const at::Tensor owner = on_device(packed.device(), owners);
     const auto attend = [&](std::int64_t index, const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v) {

@@ -267,7 +267,7 @@ class Decoder {
   [[nodiscard]] at::Tensor packed_forward(const PackedRows& rows, const at::Tensor& wanted) const {
     require_within_window(config_, rows.extents);
     require_on_device(rows);
-    const AttentionPlan plan{rows, dtype()};
+    const AttentionPlan plan{rows, dtype(), AttentionPath::automatic, config_.head_dim};
     if (!recompute_ || !at::GradMode::is_enabled()) return forward(rows.tokens, rows.positions, plan, wanted);
     // What the backward pass reads again outlives this call: the model is a handle, the plan is shared.
     const auto shared = std::make_shared<const AttentionPlan>(plan);
