@@ -1,0 +1,168 @@
+// Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <stop_token>
+#include <vector>
+
+#include "device/accelerator.hpp"
+#include "temporary_folder.hpp"
+#include "test.hpp"
+#include "tithe/loss/bco.hpp"
+#include "tithe/loss/cross_entropy.hpp"
+#include "tithe/loss/dpo.hpp"
+#include "tithe/loss/kto.hpp"
+#include "tithe/model/pretrained.hpp"
+#include "tithe/pipeline.hpp"
+#include "tithe/reference/adapter_off.hpp"
+#include "tithe/reference/cached.hpp"
+#include "tithe/reference/frozen_sft.hpp"
+#include "tithe/schedule/interleaved.hpp"
+#include "tithe/schedule/sft_fraction.hpp"
+#include "tithe/train/stage.hpp"
+#include "train/small_data.hpp"
+
+// Stages and runs of a model on a device of its own: the host's numbers, and as few waits for the device as there can be.
+
+using namespace tithe;
+using namespace tithe::test;
+
+namespace {
+
+/// AdamW divides by the root of what begins as small squares, which widens the sums' last digits.
+constexpr double rounding = 1e-9;
+
+Decoder adapted(Decoder model) { return model.add_adapter({.rank = 2, .alpha = 4, .seed = Seed{9}}); }
+
+StageOptions stage_options(bool accumulates = false) {
+  StageOptions options;
+  options.learning_rate = {.peak = 1e-2, .decay = LearningRateDecay::constant};
+  options.epochs = 2;
+  options.batch_size = accumulates ? 3 : 6;
+  options.accumulate = accumulates ? 2 : 1;
+  options.max_grad_norm = 0.5;
+  options.weight_decay = 0.01;
+  return options;
+}
+
+/// Trains a model and its twin on the device, and compares records and weights. Gives what went to and fro in one step.
+template <class MakeObjective>
+DeviceTraffic check_stage(const at::Device& device, const Decoder& model, MakeObjective make,
+                          const Rows& rows, const StageOptions& options) {
+  const Decoder there = model.clone().to(device);
+  std::vector<StepRecord> here_records, there_records;
+  DeviceTraffic before, last;
+  train_stage(model, make(model), rows, options,
+              {.on_step = [&](const StepRecord& record) { here_records.push_back(record); }});
+  train_stage(there, make(there), rows, options, {.on_step = [&](const StepRecord& record) {
+                there_records.push_back(record);
+                last = device_traffic().value_or(DeviceTraffic{}) - before;
+                before = device_traffic().value_or(DeviceTraffic{});
+              }});
+  CATCH_REQUIRE(here_records.size() == there_records.size());
+  for (std::size_t i = 0; i < here_records.size(); ++i) {
+    for (const Metric& metric : here_records[i].metrics) {
+      if (metric.name == "step_seconds") continue;
+      CATCH_CAPTURE(metric.name, i);
+      CATCH_CHECK(there_records[i].at(metric.name) ==
+                  Approx(metric.value).epsilon(rounding).margin(rounding));
+    }
+  }
+  CATCH_CHECK(distance(model, there.to(at::kCPU)) < rounding);
+  CATCH_CHECK(there.device() == device);
+  return last;
+}
+
+constexpr auto supervised = [](const Decoder&) { return SupervisedObjective<CrossEntropy>{}; };
+constexpr auto dpo = [](const Decoder& model) { return PreferenceObjective{Dpo<>{}, model.frozen_copy()}; };
+constexpr auto dpo_off = [](const Decoder& model) {
+  return PreferenceObjective{Dpo<>{}, AdapterOff{}.snapshot(model)};
+};
+constexpr auto kto = [](const Decoder& model) { return PreferenceObjective{Kto<>{}, model.frozen_copy()}; };
+constexpr auto bco = [](const Decoder& model) { return PreferenceObjective{Bco<>{}, model.frozen_copy()}; };
+
+}  // namespace
+
+CATCH_TEST_CASE("a stage on a device gives the host's numbers", "[device]") {
+  const auto device = accelerator();
+  if (!device) return;
+  const bool lora = GENERATE(false, true);
+  const bool accumulates = GENERATE(false, true);
+  const Decoder model = lora ? adapted(small_decoder(at::kDouble)) : small_decoder(at::kDouble);
+  const StageOptions options = stage_options(accumulates);
+  CATCH_SECTION("supervised") { check_stage(*device, model, supervised, small_rows(12, 1), options); }
+  CATCH_SECTION("pairs against a frozen copy") {
+    check_stage(*device, model, dpo, small_rows(12, 2), options);
+  }
+  CATCH_SECTION("labelled, with mismatched rows") {
+    check_stage(*device, model, kto, small_rows(12, 1), options);
+  }
+  CATCH_SECTION("labelled, with a running mean") {
+    check_stage(*device, model, bco, small_rows(12, 1), options);
+  }
+  if (lora) {
+    CATCH_SECTION("pairs with the adapter off") {
+      check_stage(*device, model, dpo_off, small_rows(12, 2), options);
+    }
+  }
+}
+
+CATCH_TEST_CASE("a run on a device gives the host's numbers, and goes on from its checkpoint to the bit",
+                "[device]") {
+  const auto device = accelerator();
+  if (!device) return;
+  using Recipe = Pipeline<Interleaved<SftFraction<0.5>, 2>, Dpo<0.1>, Cached<AdapterOff>>;
+  const auto fit = [](const Decoder& model, const RunOptions& options) {
+    return Recipe::Trainer(model, small_encoding(), Tokens{64})
+        .fit(small_dataset(24, 40), Budget::examples(32), options);
+  };
+  RunOptions options;
+  for (StageOptions* stage : {&options.sft, &options.preference}) {
+    stage->learning_rate = {.peak = 2e-2, .decay = LearningRateDecay::constant};
+    stage->batch_size = 4;
+  }
+  options.held_out = small_dataset(5, 6);
+  const auto start = [] { return adapted(small_decoder(at::kDouble)); };
+  const Decoder here = start(), there = start().to(*device);
+  const RunReport by_host = fit(here, options), by_device = fit(there, options);
+  CATCH_CHECK(distance(here, there.to(at::kCPU)) < rounding);
+  CATCH_REQUIRE(by_host.after.size() == by_device.after.size());
+  for (std::size_t i = 0; i < by_host.after.size(); ++i) {
+    CATCH_CHECK(by_device.after[i].value == Approx(by_host.after[i].value).epsilon(rounding));
+  }
+  CATCH_CHECK(by_device.fingerprint != by_host.fingerprint);
+
+  const TemporaryFolder folder;
+  options.checkpoint = {.folder = folder.path(), .every = Steps{1}};
+  std::stop_source source;
+  std::int64_t steps = 0;
+  options.on_step = [&](const StepRecord&) {
+    if (++steps == 5) source.request_stop();
+  };
+  options.stop = source.get_token();
+  CATCH_CHECK(fit(start().to(*device), options).cancelled);
+  options.stop = {};
+  options.checkpoint.resume = true;
+  const Decoder resumed = start().to(*device);
+  CATCH_CHECK(fit(resumed, options).resumed);
+  CATCH_CHECK(distance(resumed.to(at::kCPU), there.to(at::kCPU)) == 0);
+}
+
+CATCH_TEST_CASE("a model is written from a device and read onto it", "[device]") {
+  const auto device = accelerator();
+  if (!device) return;
+  const TemporaryFolder folder;
+  const Decoder model = small_decoder(), there = model.to(*device);
+  save_decoder(folder.path(), there);
+  const Decoder loaded = load_decoder(folder.path(), {.device = *device});
+  CATCH_CHECK(loaded.device() == *device);
+  CATCH_CHECK(distance(loaded.to(at::kCPU), model) == 0);
+  CATCH_CHECK(load_decoder(folder.path()).device() == at::kCPU);
+  const std::string kind = c10::DeviceTypeName(device->type(), /*lower_case=*/true);
+  const auto refused = thrown<OptionError>(
+      [&] { (void)load_decoder(folder.path(), {.device = at::Device{device->type(), 99}}); });
+  CATCH_CHECK(
+      contains(refused.what(), "needs a device that is here, but found " + kind + ":99, where there "));
+  CATCH_CHECK(refused.where().field == "device");
+}
