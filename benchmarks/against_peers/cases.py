@@ -8,6 +8,7 @@ import json
 import pathlib
 import random
 import sys
+import warnings
 
 import peft
 import safetensors.torch
@@ -140,4 +141,6 @@ def rows_of(shape):
 
 
 if __name__ == "__main__":
+    transformers.utils.logging.disable_progress_bar()
+    warnings.simplefilter("ignore", FutureWarning)
     write_case(SHAPES[sys.argv[1]], sys.argv[2])

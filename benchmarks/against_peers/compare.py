@@ -9,7 +9,9 @@ seconds that a step takes (of the process's processors; on a GPU, of the clock),
 beside the loaded model with its adapter. Everything goes to FOLDER/figures.json, the tables to FOLDER/figures.md.
 """
 import argparse
+import itertools
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -22,10 +24,10 @@ import report
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# How far the losses of two sides may lie apart, relative to the loss. A bfloat16 number keeps 8 bits, and sides round in
-# different places (PEFT multiplies by its adapter in float32): a completion's log-probability sums the roundings of a
-# hundred tokens, and a preference loss sees beta times differences of such sums.
-TOLERANCES = {"float32": 1e-3, "bfloat16": 5e-2}
+# How far the losses of two sides may lie apart, relative to the loss. A bfloat16 number keeps 8 bits and sides round in
+# different places, so a log-probability of a hundred tokens comes out several tenths apart and a preference loss, which
+# sees beta times differences of four of them, several per cent: every side of its own, away from float32.
+TOLERANCES = {"float32": 1e-3, "bfloat16": 1e-1}
 
 
 class Side:
@@ -60,6 +62,14 @@ class Side:
             pass  # the answer says so
         return self.answer()
 
+    def figures(self):
+        found = {"failure": self.failure, "loaded_mb": self.loaded_mb, "rounds": self.rounds}
+        if self.rounds:
+            found["seconds"] = statistics.median(second for answer in self.rounds for second in answer["seconds"])
+            found["peak_mb"] = max(answer["peak_mb"] for answer in self.rounds)
+            found["files_mb"] = self.rounds[-1]["files_mb"]
+        return found
+
     def end(self):
         self.process.stdin.close()
         self.process.wait()
@@ -74,15 +84,14 @@ def commands(program, folder, method, dtype, threads, device):
     }
 
 
-def farthest(agreed):
-    """The largest relative distance of two sides' losses, and which two they are."""
-    worst = (0.0, "")
-    names = list(agreed)
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            for x, y in zip(agreed[a], agreed[b]):
-                worst = max(worst, (abs(x - y) / max(abs(x), abs(y)), f"{a} and {b}"))
-    return worst
+def apart(some, others):
+    return max(abs(a - b) / max(abs(a), abs(b)) for a, b in zip(some, others))
+
+
+def farthest(losses):
+    """How far apart the losses of any two sides lie at most, and which two."""
+    pairs = itertools.combinations(losses, 2)
+    return max(((apart(losses[a], losses[b]), f"{a} and {b}") for a, b in pairs), default=(math.nan, "fewer than two"))
 
 
 def compare(given, name, method, dtype, folder, logs):
@@ -92,12 +101,12 @@ def compare(given, name, method, dtype, folder, logs):
         for side, command in commands(given.program, folder, method, dtype, given.threads, given.device).items():
             if side in given.sides:
                 sides.append(Side(side, command, given.threads, logs / f"{name}-{method}-{dtype}-{side}.log"))
-        agreed = {side.name: answer["losses"] for side in sides if (answer := side.steps(given.agree))}
-        apart, between = farthest(agreed)
-        for _ in range(given.rounds if apart <= TOLERANCES[dtype] else 0):
+        losses = {side.name: answer["losses"] for side in sides if (answer := side.steps(given.agree))}
+        distance, between = farthest(losses)
+        agree = not distance > TOLERANCES[dtype]
+        for _ in range(given.rounds if agree else 0):
             for side in sides:
-                answer = side.steps(given.steps)
-                if answer:
+                if answer := side.steps(given.steps):
                     side.rounds.append(answer)
     finally:
         for side in sides:
@@ -106,21 +115,20 @@ def compare(given, name, method, dtype, folder, logs):
         "shape": name,
         "method": method,
         "dtype": dtype,
-        "losses": agreed,
-        "apart": apart,
-        "apart_between": between,
-        "agree": apart <= TOLERANCES[dtype],
-        "sides": {
-            side.name: {
-                "failure": side.failure,
-                "loaded_mb": side.loaded_mb,
-                "seconds": statistics.median(s for r in side.rounds for s in r["seconds"]) if side.rounds else None,
-                "peak_mb": max(r["peak_mb"] for r in side.rounds) if side.rounds else None,
-                "rounds": side.rounds,
-            }
-            for side in sides
-        },
+        "losses": losses,
+        "apart": distance,
+        "between": between,
+        "agree": agree,
+        "sides": {side.name: side.figures() for side in sides},
     }
+
+
+def set_beside_float32(line, lines):
+    """How far each side's bfloat16 losses lie from the plain loop's float32 ones."""
+    for exact in lines:
+        if (exact["shape"], exact["method"], exact["dtype"]) == (line["shape"], line["method"], "float32"):
+            if line["dtype"] != "float32" and (losses := exact["losses"].get("plain")):
+                line["from_float32"] = {name: apart(mine, losses) for name, mine in line["losses"].items()}
 
 
 def main():
@@ -148,10 +156,14 @@ def main():
             for method in given.methods:
                 for dtype in given.dtypes:
                     lines.append(compare(given, name, method, dtype, folder, logs))
+                    set_beside_float32(lines[-1], lines)
                     print(report.sentence(lines[-1]), flush=True)
                     report.write(given, lines)
     print((given.out / "figures.md").read_text())
-    sys.exit(0 if all(line["agree"] for line in lines) else "Some losses do not agree; nothing was measured of those.")
+    if not all(line["agree"] for line in lines):
+        sys.exit("Some losses do not agree; nothing was measured of those.")
+    if any(side["failure"] for line in lines for side in line["sides"].values()):
+        sys.exit("Some sides failed; the tables say which.")
 
 
 if __name__ == "__main__":

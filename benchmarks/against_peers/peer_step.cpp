@@ -4,10 +4,8 @@
 // number of steps and answers each with the seconds and the losses of those steps and their peak of memory.
 // usage: peer_step FOLDER sft|dpo|kto float32|bfloat16 THREADS cpu|cuda
 #include <ATen/Parallel.h>
-#include <malloc.h>
 
 #include <cstdint>
-#include <ctime>
 #include <exception>
 #include <filesystem>
 #include <fstream>
@@ -18,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "measure.hpp"
 #include "tithe/data/row.hpp"
 #include "tithe/loss/cross_entropy.hpp"
 #include "tithe/loss/dpo.hpp"
@@ -32,40 +31,29 @@ namespace {
 
 using nlohmann::json;
 
-/// A figure of /proc/self/status in MB.
-double memory_mb(const std::string& name) {
-  std::ifstream status{"/proc/self/status"};
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(name + ":")) return std::stod(line.substr(name.size() + 1)) * 1024 / 1e6;
-  }
-  throw std::runtime_error{"/proc/self/status has no " + name};
-}
-
-/// Seconds of this process's processors.
-double now() {
-  timespec time{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
 /// Waits for a line with a number of steps, lets them be taken, and answers with what they took.
 class Turns {
  public:
+  explicit Turns(const at::Device& device) : measure_{device} {}
+
   bool begin() {
-    malloc_trim(0);
-    before_ = memory_mb("VmRSS");
-    std::cout << json{{"ready", true}, {"loaded_mb", before_}} << std::endl;
+    loaded_ = measure_.held();
+    files_ = measure_.files();
+    std::cout << json{{"ready", true}, {"loaded_mb", loaded_}} << std::endl;
     return wait();
   }
 
   bool step_done(double loss) {
-    const double time = now();
-    seconds_.push_back(time - since_);
+    const double now = measure_.now();
+    seconds_.push_back(now - since_);
     losses_.push_back(loss);
-    since_ = time;
+    since_ = now;
     if (--left_ > 0) return true;
-    const double peak = memory_mb("VmHWM") - before_;
-    std::cout << json{{"seconds", seconds_}, {"losses", losses_}, {"peak_mb", peak}} << std::endl;
+    std::cout << json{{"seconds", seconds_},
+                      {"losses", losses_},
+                      {"peak_mb", measure_.peak() - loaded_},
+                      {"files_mb", measure_.files() - files_}}
+              << std::endl;
     return wait();
   }
 
@@ -74,16 +62,15 @@ class Turns {
     if (!(std::cin >> left_)) return false;
     seconds_.clear();
     losses_.clear();
-    std::ofstream{"/proc/self/clear_refs"} << "5";  // forgets the peak so far
-    since_ = now();
+    measure_.forget_peak();
+    since_ = measure_.now();
     return true;
   }
 
-  double before_ = 0;
-  double since_ = 0;
+  peers::Measure measure_;
+  double loaded_ = 0, files_ = 0, since_ = 0;
   std::int64_t left_ = 0;
-  std::vector<double> seconds_;
-  std::vector<double> losses_;
+  std::vector<double> seconds_, losses_;
 };
 
 tithe::Rows rows_of(const json& data, std::size_t completions) {
@@ -98,17 +85,20 @@ tithe::Rows rows_of(const json& data, std::size_t completions) {
   return rows;
 }
 
-void run(const std::filesystem::path& folder, const std::string& method, const std::string& dtype) {
+void run(const std::filesystem::path& folder, const std::string& method, const std::string& dtype,
+         const at::Device& device) {
   const json data = json::parse(std::ifstream{folder / "rows.json"});
-  const tithe::Decoder model = tithe::load_decoder(
-      folder, {.dtype = dtype == "bfloat16" ? at::kBFloat16 : at::kFloat, .adapter = folder / "adapter"});
+  const tithe::Decoder model =
+      tithe::load_decoder(folder, {.dtype = dtype == "bfloat16" ? at::kBFloat16 : at::kFloat,
+                                   .device = device,
+                                   .adapter = folder / "adapter"});
   const tithe::Rows rows = rows_of(data, method == "dpo" ? 2 : 1);
   const tithe::StageOptions options{
       .learning_rate = {.peak = data.at("learning_rate"), .decay = tithe::LearningRateDecay::constant},
       .epochs = 1'000'000,  // until no more steps are asked for
       .batch_size = data.at("batch_size"),
       .order = tithe::Order::file};
-  Turns turns;
+  Turns turns{device};
   std::stop_source stop;
   const tithe::StageHooks hooks{.on_step =
                                     [&](const tithe::StepRecord& step) {
@@ -137,7 +127,7 @@ int main(int count, char** words) {
   }
   try {
     at::set_num_threads(std::stoi(words[4]));
-    run(words[1], words[2], words[3]);
+    run(words[1], words[2], words[3], at::Device{std::string{words[5]} == "cuda" ? "cuda:0" : words[5]});
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';
     return 1;

@@ -4,8 +4,9 @@
 
 usage: plain_loop.py FOLDER sft|dpo|kto float32|bfloat16 THREADS cpu|cuda
 
-One batch padded on the right, so that causal attention needs no mask; chosen and rejected in one forward pass; completion
-tokens selected before the head; the reference is the model with its adapter off, under inference mode; fused AdamW.
+One batch padded on the right, so that causal attention needs no mask; chosen and rejected in one forward pass;
+completion tokens selected before the head; the reference is the model with its adapter off, under inference mode;
+gradients clipped; fused AdamW.
 """
 import itertools
 import json
