@@ -124,6 +124,16 @@ void logprobs() {
   expect(logprobs.numel() == 5 && sums.numel() == 2, "one value a token, one sum a completion");
 }
 
+void on_device(const at::Device& device) {
+  const Rows rows{{.prompt = {1, 2, 3}, .completions = {{4, 5, 0}, {6, 0}}, .id = "a"}};
+  // docs: device
+  const Decoder model = small_model().to(device);   // such as at::kCUDA
+  const PackedRows packed = pack_for(model, rows);  // made on the host, sent to the model's device at once
+  const at::Tensor logprobs = token_logprobs(model, packed);
+  // docs: end
+  expect(logprobs.device() == model.device(), "numbers are where the model is");
+}
+
 void options(const std::filesystem::path& folder) {
   const Decoder model = small_model();
   // docs: options
@@ -356,6 +366,7 @@ int main(int argc, char** argv) {
   } else {
     own_model();
     logprobs();
+    on_device(at::kCPU);
     options(folder);
     stage();
     priced();

@@ -164,6 +164,7 @@ tithe::CellPoint CheckpointStudy::base_cell(const ModelSettings& model) const {
   tithe::Identity identity = digests_;
   for (const char* labels : {"demonstrations", "preferences", "held_out"}) identity.erase(labels);
   identity["dtype"] = model.dtype;
+  if (model.device != "cpu") identity["device"] = model.device;
   identity["chat_format"] = model.chat_format.value_or("");
   cell.key = tithe::cell_key(cell, identity);
   return cell;

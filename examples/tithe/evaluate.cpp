@@ -51,6 +51,7 @@ OutputJson json_of(const EvaluateSettings& settings, const EvaluationResult& res
     json["model"] = settings.model.folder.string();
     if (!settings.model.adapter.empty()) json["adapter"] = settings.model.adapter.string();
     json["dtype"] = settings.model.dtype;
+    json["device"] = settings.model.device;
     json["data"] = settings.data.string();
     json["left_out"] = result.left_out.size();
   }

@@ -51,7 +51,8 @@ std::string name_of(at::ScalarType dtype) {
 }
 
 tithe::PretrainedOptions options_of(const ModelSettings& settings) {
-  return {.dtype = dtype_of(settings.dtype), .adapter = settings.adapter};
+  return {
+      .dtype = dtype_of(settings.dtype), .device = at::Device{settings.device}, .adapter = settings.adapter};
 }
 
 tithe::Pretrained load(const ModelSettings& settings) {

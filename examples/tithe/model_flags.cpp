@@ -21,6 +21,21 @@ void add_dtype_flag(CLI::App& command, ModelSettings& settings, const std::strin
       ->group(group);
 }
 
+void add_device_flag(CLI::App& command, ModelSettings& settings, const std::string& group) {
+  const auto problem = [](const std::string& name) -> std::string {
+    const bool numbered = name.starts_with("cuda:") && name.size() > 5 && name.size() < 8 &&
+                          name.find_first_not_of("0123456789", 5) == name.npos;
+    return name == "cpu" || name == "cuda" || numbered ? "" : "cpu, cuda or cuda:N, not " + name;
+  };
+  command
+      .add_option("--device", settings.device,
+                  "Where the model computes: cpu, cuda, or cuda:N for one of several GPUs")
+      ->check(CLI::Validator{problem, "DEVICE"})
+      ->type_name("")
+      ->capture_default_str()
+      ->group(group);
+}
+
 void add_chat_format_flag(CLI::App& command, ModelSettings& settings, const std::string& group) {
   command
       .add_option("--chat-format", settings.chat_format,
@@ -34,6 +49,7 @@ void add_model_flags(CLI::App& command, ModelSettings& settings) {
   command.add_option("--model", settings.folder, "Folder of the model")->type_name("DIR")->required();
   add_adapter_flag(command, settings, "Folder of an adapter in PEFT's files, put over the model");
   add_dtype_flag(command, settings);
+  add_device_flag(command, settings);
   add_chat_format_flag(command, settings);
 }
 

@@ -139,8 +139,8 @@ std::vector<OutputJson> score_rows(const tithe::Decoder& model, const std::vecto
   const at::NoGradGuard no_grad;
   tithe::Rows rows;
   for (const ScoredLine& line : lines) rows.push_back(line.row);
-  const tithe::PackedRows packed = tithe::pack(rows);
-  const at::Tensor logprobs = tithe::token_logprobs(model, packed).to(at::kDouble).contiguous();
+  const tithe::PackedRows packed = tithe::pack_for(model, rows);
+  const at::Tensor logprobs = tithe::token_logprobs(model, packed).to(at::kCPU, at::kDouble);
   const double* next = logprobs.const_data_ptr<double>();
   std::vector<OutputJson> answers;
   for (const std::int64_t length : packed.completion_lengths) {

@@ -17,8 +17,9 @@ EvaluateSettings evaluation_of(const std::vector<std::string>& given) {
   std::vector<std::string> arguments;
   for (const std::string& setting : given) {
     const std::string name = setting.substr(0, setting.find('='));
-    constexpr std::array<std::string_view, 9> not_here{"model",  "adapter", "dtype",   "chat-format", "out",
-                                                       "resume", "format",  "compare", "threads"};
+    constexpr std::array<std::string_view, 10> not_here{"model",       "adapter", "dtype",  "device",
+                                                        "chat-format", "out",     "resume", "format",
+                                                        "compare",     "threads"};
     if (std::ranges::find(not_here, name) != not_here.end())
       throw UsageError{"--evaluate " + name + ": the study says that itself"};
     arguments.push_back("--" + setting);

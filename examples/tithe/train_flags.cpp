@@ -62,6 +62,7 @@ void add_model_group(CLI::App& command, TrainSettings& settings) {
       ->type_name("DIR")
       ->group(group);
   add_dtype_flag(command, settings.model, group);
+  add_device_flag(command, settings.model, group);
   CLI::Option* rank = command
                           .add_option("--lora-rank", settings.lora.rank,
                                       "Train a fresh adapter of this rank (LoRA), without dropout")

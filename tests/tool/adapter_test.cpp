@@ -117,6 +117,8 @@ CATCH_TEST_CASE("What cannot be meant of a model and its adapter is one sentence
       {{"--reference", "adapter_off"}, 2, "give --lora-rank or --adapter"},
       {{"--save-merged"}, 2, "--save-merged is for an adapter"},
       {{"--dtype", "int8"}, 2, "--dtype"},
+      {{"--device", "tpu"}, 2, "cpu, cuda or cuda:N, not tpu"},
+      {{"--device", "cuda:99"}, 2, "needs a device that is here, but found cuda:99"},
       {{"--adapter", none}, 1, "adapter_config.json"},
       {{"--max-length", "65"}, 2, "64 positions"},
       {{"--preset", "papers"}, 2, "--preset"},

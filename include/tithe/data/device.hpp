@@ -52,6 +52,12 @@ inline void require_device(const at::Device& device, const char* who) {
       {.field = "device"}};
 }
 
+/// Whether a tensor is on a device, or on any of a kind where that has no number.
+[[nodiscard]] inline bool is_on(const at::Device& device, const at::Tensor& tensor) {
+  return tensor.device().type() == device.type() &&
+         (!device.has_index() || device.is_cpu() || tensor.device().index() == device.index());
+}
+
 /// A tensor of the host on a device; itself if that is the host. Nothing waits for the device.
 [[nodiscard]] inline at::Tensor on_device(const at::Device& device, const at::Tensor& host) {
   return device == host.device() ? host : host.to(device, host.scalar_type(), /*non_blocking=*/true);

@@ -51,7 +51,7 @@ concept LogitsModel = requires(const M& model, const PackedRows& rows) {
 };
 
 /// What a trainer takes: `Decoder`, `PaddedModel` around a module of the user's own, or any other type with these
-/// members.
+/// members. Rows come to it on its device (`device_of`).
 template <class M>
 concept LanguageModel = TrainableModel<M> && (HiddenStateModel<M> || LogitsModel<M>);
 

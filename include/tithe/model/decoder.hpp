@@ -217,7 +217,7 @@ class Decoder {
   }
   /// The same model on a device: itself if it is there, else one of its own whose leaves are trained where these are.
   [[nodiscard]] Decoder to(const at::Device& device) const {
-    if (device == this->device()) return *this;
+    if (is_on(device, embedding_)) return *this;
     Decoder moved = *this;
     moved.for_each_leaf(
         [&](at::Tensor& leaf) { leaf = leaf.detach().to(device).requires_grad_(leaf.requires_grad()); });
