@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/embedding.h>
 
 #include <string>
 #include <utility>
@@ -10,8 +11,10 @@
 #include "model/random_model.hpp"
 #include "test.hpp"
 #include "tithe/evaluate/log_probability.hpp"
+#include "tithe/logprob/divergence.hpp"
 #include "tithe/logprob/statistics.hpp"
 #include "tithe/model/generate.hpp"
+#include "tithe/model/padded_model.hpp"
 #include "train/small_run.hpp"
 
 using namespace tithe;
@@ -42,6 +45,12 @@ Decoder with_head_norms(bool adapted) {
   config.qk_norm = true;
   config.tie_word_embeddings = true;
   return decoder(adapted, config);
+}
+
+/// A module of a user's own that knows nothing of rows: each token's logits are a row of a table.
+PaddedModel bigrams(const at::Tensor& table) {
+  return PaddedModel{{.logits = [table](const at::Tensor& ids) { return at::embedding(table, ids); },
+                      .weights = {{"table", table}}}};
 }
 
 at::Tensor back(const at::Tensor& tensor) { return tensor.to(at::kCPU); }
@@ -110,6 +119,11 @@ CATCH_TEST_CASE("statistics of tokens on a device are those of the host", "[devi
   CATCH_CHECK(distance(a.logprobs, back(b.logprobs)) < rounding);
   CATCH_CHECK(distance(a.collisions, back(b.collisions)) < rounding);
   CATCH_CHECK(distance(a.vocabulary_mean, back(b.vocabulary_mean)) < rounding);
+  const Decoder base = decoder(false), base_there = base.to(*device);
+  const TokenDivergences c = token_divergences(model, base, here);
+  const TokenDivergences d = token_divergences(there, base_there, far);
+  CATCH_CHECK(distance(c.divergences, back(d.divergences)) < rounding);
+  CATCH_CHECK(distance(c.entropies, back(d.entropies)) < rounding);
   const Rows pairs = small_rows(5, 2);
   const PackedRows pairs_here = pack(pairs), pairs_far = pack_for(there, pairs);
   CATCH_CHECK(distance(sum_past_shortest(token_logprobs(model, pairs_here), pairs_here, 2),
@@ -140,4 +154,19 @@ CATCH_TEST_CASE("a model on a device is generated from and evaluated as on the h
       CATCH_CHECK(here[i][k] == Approx(far[i][k]).epsilon(rounding).margin(rounding));
     }
   }
+}
+
+CATCH_TEST_CASE("a module of a user's own gets its ids on its device", "[device]") {
+  const auto device = accelerator();
+  if (!device) return;
+  const at::Tensor table = random_tensor({23, 23}, 5);
+  const PaddedModel model = bigrams(table), there = bigrams(table.to(*device));
+  const Rows rows = random_rows(7, 9);
+  const at::Tensor here = token_logprobs(model, pack(rows)),
+                   far = token_logprobs(there, pack_for(there, rows));
+  CATCH_CHECK(far.device() == *device);
+  CATCH_CHECK(distance(here, back(far)) < rounding);
+  const std::vector<TokenIds> prompts{{1, 2}, {3}};
+  const GenerationOptions options{.max_new_tokens = Tokens{6}};
+  CATCH_CHECK(generate(model, prompts, options).back().ids == generate(there, prompts, options).back().ids);
 }
