@@ -98,8 +98,8 @@ CATCH_TEST_CASE("a cache gives back the memory of sequences that are done", "[mo
   const at::NoGradGuard no_grad;
   CachedSequences<Decoder> cached;
   RecomputedSequences<Decoder> recomputed;
-  cached.begin(model, some, 8);
-  recomputed.begin(model, some, 8);
+  cached.begin(model, some, 1, 8);
+  recomputed.begin(model, some, 1, 8);
   CATCH_CHECK(cached.room() == 9);
   std::size_t left = prompts.size();
   const auto remove_and_append = [&](std::size_t place) {

@@ -23,6 +23,7 @@ template <LanguageModel M, std::predicate<std::size_t, const Generation&> Verify
 Estimate exact_match(const M& model, std::span<const TokenIds> prompts, Verify&& verify,
                      GenerationOptions options) {
   options.validate();
+  require_one_sample(options, "exact_match", {});
   constexpr std::size_t batches = 16;  // enough that prompts of like length find together
   const std::size_t part = batches * static_cast<std::size_t>(options.batch_size);
   const std::uint64_t first_index = options.first_index;

@@ -45,8 +45,12 @@ struct GenerationOptions {
   /// Any of these in the completion's text ends it; needs `decode`.
   std::vector<std::string> stop_strings{};
   Decoding decode{};
-  /// What is chosen for a prompt is a function of the seed, the prompt's index and the token's: neither of the other
-  /// prompts nor of the batches (but for the rounding of the model's own sums, which may differ in the last digit).
+  /// Completions of each prompt, which is fed and kept once for all that grow side by side; a prompt's results follow upon
+  /// each other.
+  std::int64_t samples_per_prompt = 1;
+  /// What is chosen is a function of the seed, of the token's index and of the completion's: of the prompt's index times
+  /// `samples_per_prompt` plus the sample's. Neither the other prompts nor the batches change it (but for the rounding of
+  /// the model's own sums, which may differ in the last digit).
   Seed seed{};
   /// The index of the first prompt, where one list is generated in parts.
   std::uint64_t first_index = 0;
@@ -67,6 +71,8 @@ struct GenerationOptions {
     require(max_new_tokens >= Tokens{}, "max_new_tokens of 0 or more", std::to_string(max_new_tokens.value()),
             {});
     require(max_length >= Tokens{}, "a max_length of 0 or more", std::to_string(max_length.value()), {});
+    require(samples_per_prompt > 0, "samples_per_prompt of 1 or more", std::to_string(samples_per_prompt),
+            {});
     require(batch_size > 0, "a positive batch_size", std::to_string(batch_size), {});
     require(stop_strings.empty() || decode, "decode, since stop_strings are text", "none",
             "Let it call the tokenizer's decode");
@@ -78,6 +84,13 @@ struct GenerationOptions {
     }
   }
 };
+
+/// Throws OptionError in the name of `who`, which has a number of samples of its own or takes one completion of each prompt.
+inline void require_one_sample(const GenerationOptions& options, const std::string& who, std::string fix) {
+  if (options.samples_per_prompt == 1) return;
+  throw OptionError{{who, "generation options with samples_per_prompt of 1",
+                     std::to_string(options.samples_per_prompt), std::move(fix)}};
+}
 
 /// Why a completion ends where it does.
 enum class FinishReason : std::uint8_t {
@@ -102,7 +115,7 @@ struct Generation {
 
 namespace detail {
 
-/// One batch of prompts on its way.
+/// Some samples of some prompts on their way. A completion's number is its prompt's times `samples_per_prompt`, plus its own.
 template <LanguageModel M>
 class GeneratingBatch {
  public:
@@ -110,20 +123,21 @@ class GeneratingBatch {
                   std::int64_t max_length, std::vector<Generation>& results)
       : prompts_{prompts}, options_{options}, max_length_{max_length}, results_{results} {}
 
-  /// Generates for the prompts of these indices.
-  void run(const M& model, std::span<const std::size_t> indices) {
+  /// Generates the samples from `first` on, `count` of each of the prompts of these indices.
+  void run(const M& model, std::span<const std::size_t> indices, std::size_t first, std::size_t count) {
     std::vector<const TokenIds*> prompts;
     std::int64_t room = 0;
     for (const std::size_t index : indices) {
       if (room_for(index) == 0) continue;
-      live_.push_back(index);
+      for (std::size_t i = first; i < first + count; ++i) live_.push_back(index * samples() + i);
       prompts.push_back(&prompts_[index]);
       room = std::max(room, room_for(index));
     }
     if (live_.empty()) return;
     if (options_.stop.stop_requested()) return cancel();
     constexpr std::int64_t reserve = 128;  // most answers are shorter; a longer one makes the cache grow
-    at::Tensor logits = sequences_.begin(model, prompts, std::min(room, reserve));
+    at::Tensor logits =
+        sequences_.begin(model, prompts, static_cast<std::int64_t>(count), std::min(room, reserve));
     for (std::uint64_t step = 0;; ++step) {
       const TokenIds tokens = take_tokens(logits, step);
       if (tokens.empty()) return;
@@ -133,15 +147,17 @@ class GeneratingBatch {
   }
 
  private:
-  [[nodiscard]] std::int64_t room_for(std::size_t index) const {
-    return std::min(options_.max_new_tokens.value(), max_length_ - std::ssize(prompts_[index]));
+  [[nodiscard]] std::size_t samples() const { return static_cast<std::size_t>(options_.samples_per_prompt); }
+  [[nodiscard]] std::int64_t room_for(std::size_t prompt) const {
+    return std::min(options_.max_new_tokens.value(), max_length_ - std::ssize(prompts_[prompt]));
   }
 
-  /// Chooses a token for every live prompt, drops those that it finishes, and gives the tokens of the others.
+  /// Chooses a token for every live completion, drops those that it finishes, and gives the tokens of the others.
   TokenIds take_tokens(const at::Tensor& logits, std::uint64_t step) {
     std::vector<double> uniforms;
-    for (const std::size_t index : live_) {
-      uniforms.push_back(SplitMix64{derive(options_.seed, {options_.first_index + index, step})}.uniform());
+    for (const std::size_t one : live_) {
+      const std::uint64_t number = options_.first_index * samples() + one;
+      uniforms.push_back(SplitMix64{derive(options_.seed, {number, step})}.uniform());
     }
     const at::Tensor drawn = on_device(logits.device(), at::tensor(uniforms, at::kDouble));
     const at::Tensor picked = choose_tokens(logits, options_.sampling, drawn);
@@ -154,11 +170,12 @@ class GeneratingBatch {
 
     TokenIds tokens{token, token + live_.size()};
     for (std::size_t place = live_.size(); place-- > 0;) {  // backwards: the last takes a dropped one's place
-      if (!std::isfinite(logprob[place])) fail_not_finite(live_[place]);
+      const std::size_t prompt = live_[place] / samples();
+      if (!std::isfinite(logprob[place])) fail_not_finite(prompt);
       Generation& result = results_[live_[place]];
       result.ids.push_back(token[place]);
       result.logprobs.push_back(logprob[place]);
-      if (!finish(result, room_for(live_[place]))) continue;
+      if (!finish(result, room_for(prompt))) continue;
       sequences_.remove(place);
       live_[place] = live_.back();
       live_.pop_back();
@@ -192,11 +209,11 @@ class GeneratingBatch {
     return options_.decode ? options_.decode(ids) : std::string{};
   }
   void cancel() {
-    for (const std::size_t index : live_)
-      end(results_[index], FinishReason::cancelled, text_of(results_[index].ids));
+    for (const std::size_t one : live_)
+      end(results_[one], FinishReason::cancelled, text_of(results_[one].ids));
   }
-  [[noreturn]] void fail_not_finite(std::size_t index) const {
-    const std::string row = "prompt " + std::to_string(options_.first_index + index);
+  [[noreturn]] void fail_not_finite(std::size_t prompt) const {
+    const std::string row = "prompt " + std::to_string(options_.first_index + prompt);
     throw NonFiniteError{{.who = "generate",
                           .required = "finite logits",
                           .found = "NaN or infinity after " + row,
@@ -209,7 +226,7 @@ class GeneratingBatch {
   std::int64_t max_length_;
   std::vector<Generation>& results_;
   decltype(no_sequences<M>()) sequences_ = no_sequences<M>();
-  std::vector<std::size_t> live_{};  ///< indices of prompts, in the order of `sequences_`
+  std::vector<std::size_t> live_{};  ///< numbers of completions, in the order of `sequences_`
 };
 
 /// Throws ShapeError for a prompt without tokens or that leaves no position, or with an id that the model lacks.
@@ -241,8 +258,9 @@ void require_prompts(const M& model, std::span<const TokenIds> prompts, std::int
 
 }  // namespace detail
 
-/// Completes every prompt; results come in their order. Batches are made of prompts of like length, a finished
-/// completion makes room at once, and keys and values are kept where the model can (CacheableModel).
+/// Completes every prompt, `samples_per_prompt` times; results come in the prompts' order. Batches are made of prompts of
+/// like length, a finished completion costs nothing more, and keys and values are kept where the model can
+/// (CacheableModel).
 ///
 /// Throws OptionError for options, ShapeError for prompts that cannot be, and NonFiniteError for a model that gives no
 /// probabilities.
@@ -259,11 +277,19 @@ std::vector<Generation> generate(const M& model, std::span<const TokenIds> promp
   std::vector<std::size_t> order(prompts.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, {}, [&](std::size_t index) { return prompts[index].size(); });
-  std::vector<Generation> results(prompts.size());
+  const auto samples = static_cast<std::size_t>(options.samples_per_prompt);
   const auto batch_size = static_cast<std::size_t>(options.batch_size);
-  for (std::size_t first = 0; first < order.size(); first += batch_size) {
-    const std::span batch = std::span{order}.subspan(first, std::min(batch_size, order.size() - first));
-    detail::GeneratingBatch<M>{prompts, options, max_length, results}.run(model, batch);
+  // More samples than grow side by side are cut into equal parts.
+  const std::size_t parts = (samples + batch_size - 1) / batch_size;
+  const std::size_t samples_at_once = (samples + parts - 1) / parts;
+  const std::size_t prompts_at_once = batch_size / samples_at_once;
+  std::vector<Generation> results(prompts.size() * samples);
+  for (std::size_t first = 0; first < order.size(); first += prompts_at_once) {
+    const std::span some = std::span{order}.subspan(first, std::min(prompts_at_once, order.size() - first));
+    for (std::size_t sample = 0; sample < samples; sample += samples_at_once) {
+      detail::GeneratingBatch<M>{prompts, options, max_length, results}.run(
+          model, some, sample, std::min(samples_at_once, samples - sample));
+    }
   }
   return results;
 }

@@ -39,7 +39,7 @@ struct SampledDraw {
 struct SampledSourceOptions {
   /// How completions are sampled; its seed is the source's.
   GenerationOptions generation{};
-  /// Completions of a prompt, of which SampledPairs takes two.
+  /// Completions of a prompt, of which SampledPairs takes two; the number in `generation` stays 1.
   std::int64_t samples_per_prompt = 4;
   /// A slice may try so many prompts for each of its labels on average, the first slice from the first prompt on; so
   /// that where a slice begins is a function of the labels drawn before it, and no prompt serves two of them.
@@ -69,6 +69,7 @@ class PromptWalk {
         score_{std::move(score)},
         options_{std::move(options)} {
     options_.generation.validate();
+    require_one_sample(options_.generation, who_, "Set SampledSourceOptions::samples_per_prompt instead");
     const auto require = [&](std::int64_t value, std::int64_t least, const std::string& name) {
       if (value >= least) return;
       throw OptionError{{who_, name + " of at least " + std::to_string(least), std::to_string(value), {}}};
@@ -140,12 +141,10 @@ class PromptWalk {
 
   template <LanguageModel M>
   std::vector<Generation> sample(const M& model, std::size_t first, std::size_t count) const {
-    std::vector<TokenIds> repeated;
-    for (std::size_t i = first; i < first + count; ++i)
-      repeated.insert(repeated.end(), samples(), prompts_[i]);
     GenerationOptions options = options_.generation;
-    options.first_index = first * samples();
-    return generate(model, repeated, options);
+    options.first_index = first;
+    options.samples_per_prompt = options_.samples_per_prompt;
+    return generate(model, std::span{prompts_}.subspan(first, count), options);
   }
 
   [[nodiscard]] double score_of(std::size_t index, const Generation& completion) const {

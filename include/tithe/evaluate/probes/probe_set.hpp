@@ -86,6 +86,7 @@ inline TokenGroups groups_of(const ProbeOptions& options, const Row& row,
 /// Throws OptionError for options that no probe can be asked with.
 inline void require_probe_options(const ProbeOptions& options) {
   options.sampling.validate();
+  require_one_sample(options.sampling, "ProbeSet", "Probes take one answer to each prompt");
   if (options.gold.empty()) fail_probe_set("held-out prompts", "none", "Give each with its gold answer");
   if (options.ngram < 1) fail_probe_set("an ngram of 1 or more", std::to_string(options.ngram), {});
   for (const Row& row : options.gold) {
