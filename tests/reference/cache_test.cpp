@@ -83,7 +83,7 @@ Computed computed(const Objective& objective, const Decoder& model, const StepBa
   for (std::size_t pass = 0; pass < step.passes.size(); ++pass) {
     const PassResult result = objective.pass(model, step, pass, whole);
     result.loss.backward();
-    all.losses.push_back(result.row_losses);
+    all.losses.push_back(at::tensor(result.row_losses, at::kDouble));
   }
   for (const NamedTensor& parameter : model.parameters()) {
     all.gradients.push_back(parameter.tensor.grad().clone());

@@ -20,6 +20,7 @@
 #include "tithe/testing/gradient_points.hpp"
 #include "tithe/testing/replayed.hpp"
 #include "tithe/testing/violations.hpp"
+#include "tithe/train/fetched.hpp"
 #include "tithe/train/formula.hpp"
 
 /// What holds for the gradient of every loss. Run it on your own: `gradient_laws(MyLoss<>{})` is empty if all is well.
@@ -39,7 +40,7 @@ auto shared_facts(const L& loss, const LogProbs& policy, const LogProbs& referen
   if constexpr (TrainsOnDemonstrations<L>) {
     return std::tuple{};
   } else if constexpr (Stateful<L> && std::same_as<T, at::Tensor>) {
-    return std::tuple{next_state(loss, RunningMean{}, columns_of(policy), columns_of(reference))};
+    return std::tuple{next_state(loss, RunningMean{}, fetched(policy), fetched(reference))};
   } else if constexpr (Stateful<L>) {
     return std::tuple{next_state(loss, RunningMean{}, policy, reference)};
   } else if constexpr (Coupled<L>) {
@@ -85,11 +86,11 @@ Differentiated differentiated(const L& loss, const Points<RecordsOf<L, Column>>&
   const at::Tensor losses =
       std::apply([&](const auto&... fact) { return row_losses(loss, policy, reference, fact...); }, facts);
   if (losses.requires_grad()) losses.sum().backward();
-  Differentiated found{column_of(losses), {}};
+  Differentiated found{fetched(losses), {}};
   for (const auto& variable : variables_of(policy)) {
     const at::Tensor& leaf = policy.*variable.field;
     const bool reached = leaf.defined() && leaf.grad().defined();
-    found.gradients.push_back(reached ? column_of(leaf.grad()) : Column{std::vector<double>(points.size())});
+    found.gradients.push_back(reached ? fetched(leaf.grad()) : Column{std::vector<double>(points.size())});
   }
   return found;
 }

@@ -70,10 +70,9 @@ StepFigures figures_of(const Objective& objective, const Decoder& model, const R
   for (std::size_t pass = 0; pass < passes.size(); ++pass) {
     const PassResult result = objective.pass(model, step, pass, whole);
     result.loss.backward();
-    figures.loss += result.loss.template item<double>();
+    figures.loss += result.value;
     for (std::size_t i = 0; i < passes[pass].size(); ++i) {
-      figures.rows[order[passes[pass][i]]] =
-          result.row_losses[static_cast<std::int64_t>(i)].template item<double>();
+      figures.rows[order[passes[pass][i]]] = result.row_losses[i];
     }
     figures.running = result.running;
   }

@@ -6,7 +6,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/scalar_tensor.h>
-#include <ATen/ops/sum.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
@@ -31,6 +30,7 @@
 #include "tithe/logprob/statistics.hpp"
 #include "tithe/loss/concept.hpp"
 #include "tithe/model/concept.hpp"
+#include "tithe/train/fetched.hpp"
 #include "tithe/train/formula.hpp"
 #include "tithe/train/mismatched.hpp"
 #include "tithe/train/options.hpp"
@@ -129,12 +129,14 @@ class PreferenceObjective {
       }
     }
     const at::Tensor losses = losses_of(policy, reference, facts);
-    PassResult result{losses.sum() / whole.rows, losses.detach(), {}, facts.running};
-    const at::NoGradGuard no_grad;
-    detail::add_figures(result.means, policy, row_rewards(loss_, policy, reference));
+    const at::Tensor loss = losses.sum() / whole.rows;
+    const auto [numbers, reference_numbers, row_losses, value, baseline] = fetched_together(
+        policy, reference, losses, loss, NeedsMismatched<Loss> ? whole.coupling.front() : at::Tensor{});
+    PassResult result{loss, value[0], row_losses.values(), {}, facts.running};
+    detail::add_figures(result.means, numbers, row_rewards(loss_, numbers, reference_numbers));
     if constexpr (NeedsMismatched<Loss>) {
       const auto n = static_cast<double>(step.passes[pass].size());
-      result.means.add("kl", whole.coupling.front().mean().template item<double>() * n, n);
+      result.means.add("kl", mean(baseline)[0] * n, n);
     }
     return result;
   }
@@ -254,7 +256,7 @@ class PreferenceObjective {
   /// What couples the rows of the whole batch, and the running mean with it.
   void couple(Whole& facts, const LogProbs& policy, const LogProbs& reference, const StepBatch& step) const {
     if constexpr (Stateful<Loss>) {
-      facts.running = next_state(loss_, step.running, columns_of(policy), columns_of(reference));
+      facts.running = next_state(loss_, step.running, fetched(policy), fetched(reference));
     } else {
       facts.coupling = as_list(couple_rows<Loss, at::Tensor>(loss_, policy, reference, {}));
     }

@@ -1,10 +1,8 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/sum.h>
 
 #include <cmath>
 #include <cstddef>
@@ -20,7 +18,8 @@
 #include "tithe/core/units.hpp"
 #include "tithe/data/batches.hpp"
 #include "tithe/data/row.hpp"
-#include "tithe/loss/records.hpp"
+#include "tithe/loss/column.hpp"
+#include "tithe/train/fetched.hpp"
 
 /// What goes into a pass through the model, and what comes out.
 namespace tithe {
@@ -58,15 +57,14 @@ struct StepBatch {
 /// What one pass gives. The sum of `loss` over a step's passes is the step's loss: its denominator is the whole
 /// batch's.
 struct PassResult {
-  at::Tensor loss;        ///< scalar, to be differentiated
-  at::Tensor row_losses;  ///< [rows of the pass], detached
-  Means means;
+  at::Tensor loss{};                 ///< scalar, to be differentiated
+  double value = 0;                  ///< its number
+  std::vector<double> row_losses{};  ///< of the pass's rows
+  Means means{};
   RunningMean running{};  ///< as this step leaves it
 };
 
 namespace detail {
-
-inline double total(const at::Tensor& values) { return values.sum().item<double>(); }
 
 /// Parts of a batch, one behind another. A field that no part has, or that is one number for all, is that of the first.
 template <class LogProbs>
@@ -77,23 +75,13 @@ at::Tensor joined(const std::vector<LogProbs>& parts, at::Tensor LogProbs::* fie
   for (const LogProbs& part : parts) pieces.push_back(part.*field);
   return at::cat(pieces);
 }
-inline PairLogProbs<at::Tensor> joined(const std::vector<PairLogProbs<at::Tensor>>& parts) {
-  using P = PairLogProbs<at::Tensor>;
-  if (parts.empty()) return {};
-  return {.chosen = joined(parts, &P::chosen),
-          .rejected = joined(parts, &P::rejected),
-          .chosen_tokens = joined(parts, &P::chosen_tokens),
-          .rejected_tokens = joined(parts, &P::rejected_tokens),
-          .mean_chosen_tokens = joined(parts, &P::mean_chosen_tokens),
-          .chosen_tail = joined(parts, &P::chosen_tail),
-          .rejected_tail = joined(parts, &P::rejected_tail),
-          .chosen_collision = joined(parts, &P::chosen_collision),
-          .rejected_collision = joined(parts, &P::rejected_collision)};
-}
-inline LabeledLogProbs<at::Tensor> joined(const std::vector<LabeledLogProbs<at::Tensor>>& parts) {
-  using P = LabeledLogProbs<at::Tensor>;
-  if (parts.empty()) return {};
-  return {joined(parts, &P::completion), joined(parts, &P::tokens), joined(parts, &P::desirable)};
+template <class LogProbs>
+LogProbs joined(const std::vector<LogProbs>& parts) {
+  LogProbs whole;
+  for (const auto field : fields<LogProbs>) {
+    if (!parts.empty()) whole.*field = joined(parts, field);
+  }
+  return whole;
 }
 
 /// Throws ShapeError, naming the row, for one that has another number of completions than its objective reads.
@@ -107,22 +95,25 @@ inline void require_completions(std::span<const Row> rows, std::size_t count) {
   }
 }
 
+inline double total(const Column& numbers) { return sum(numbers)[0]; }
+
 /// The field's figures of a pass of pairs.
-inline void add_figures(Means& means, const PairLogProbs<at::Tensor>& policy,
-                        const PairRewards<at::Tensor>& rewards) {
-  const auto n = static_cast<double>(policy.chosen.size(0));
-  const at::Tensor margins = rewards.chosen - rewards.rejected;
+inline void add_figures(Means& means, const PairLogProbs<Column>& policy,
+                        const PairRewards<Column>& rewards) {
+  const auto n = static_cast<double>(policy.chosen.size());
+  const Column margins = rewards.chosen - rewards.rejected;
   means.add("rewards/chosen", total(rewards.chosen), n);
   means.add("rewards/rejected", total(rewards.rejected), n);
   means.add("rewards/margins", total(margins), n);
-  means.add("rewards/accuracies", total(margins > 0), n);
+  means.add("rewards/accuracies", total(margins.each([](double margin) { return margin > 0 ? 1.0 : 0.0; })),
+            n);
   means.add("logps/chosen", total(policy.chosen), n);
   means.add("logps/rejected", total(policy.rejected), n);
 }
 
 /// The same of completions with a verdict: the good ones count as chosen, the bad ones as rejected. Their margin is a
 /// difference of two means, which `complete_margins` adds once a step is whole.
-inline void add_figures(Means& means, const LabeledLogProbs<at::Tensor>& policy, const at::Tensor& rewards) {
+inline void add_figures(Means& means, const LabeledLogProbs<Column>& policy, const Column& rewards) {
   for (const auto& [verdict, mask] :
        {std::pair{"chosen", policy.desirable}, {"rejected", 1 - policy.desirable}}) {
     means.add(std::string{"rewards/"} + verdict, total(rewards * mask), total(mask));

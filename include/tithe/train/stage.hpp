@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/isfinite.h>
 
 #include <algorithm>
 #include <chrono>
@@ -75,12 +74,12 @@ namespace detail {
 
 /// Names the rows whose loss is not finite before their gradient reaches anything.
 inline void require_finite_losses(const PassResult& result, const StepBatch& step, std::size_t pass) {
-  const at::Tensor finite = at::isfinite(result.row_losses);
-  if (finite.all().item<bool>()) return;
+  const auto is_finite = [](double loss) { return std::isfinite(loss); };
+  if (std::ranges::all_of(result.row_losses, is_finite)) return;
   std::vector<std::string> ids;
-  std::int64_t place = 0;
+  std::size_t place = 0;
   for (const Row& row : step.rows_of(pass)) {
-    if (!finite[place++].item<bool>()) ids.push_back(row.id);
+    if (!is_finite(result.row_losses[place++])) ids.push_back(row.id);
   }
   throw NonFiniteError{
       {.who = "train_stage",
@@ -183,7 +182,7 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
         const PassResult result = objective.pass(model, step, pass, whole);
         detail::require_finite_losses(result, step, pass);
         result.loss.backward();
-        state.loss += result.loss.template item<double>();
+        state.loss += result.value;
         state.means.add(result.means);
         running = result.running;
         ++state.pass;

@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <numeric>
 #include <span>
 #include <stop_token>
+#include <utility>
 
 #include "tithe/data/pack.hpp"
 #include "tithe/data/row.hpp"
@@ -15,6 +17,7 @@
 #include "tithe/logprob/statistics.hpp"
 #include "tithe/loss/concept.hpp"
 #include "tithe/model/concept.hpp"
+#include "tithe/train/fetched.hpp"
 #include "tithe/train/formula.hpp"
 #include "tithe/train/pass.hpp"
 
@@ -74,7 +77,15 @@ struct SupervisedObjective {
     const TokenStatistics tokens = token_statistics<statistics_of<Loss>()>(model, rows, head);
     const at::Tensor losses =
         loss(TokenLogProbs<at::Tensor>{.target = tokens.logprobs, .vocabulary_mean = tokens.vocabulary_mean});
-    return {losses.sum() / whole.tokens, sum_by_completion(losses.detach(), rows), {}};
+    PassResult result{.loss = losses.sum() / whole.tokens};
+    const auto [of_tokens, value] = fetched_together(losses, result.loss);
+    result.value = value[0];
+    auto next = of_tokens.values().begin();
+    for (const std::int64_t length : rows.completion_lengths) {
+      const auto begin = std::exchange(next, next + length);
+      result.row_losses.push_back(std::accumulate(begin, next, 0.0));
+    }
+    return result;
   }
 
  private:
