@@ -31,7 +31,7 @@ enum class AttentionPath : std::uint8_t {
   automatic,  ///< flash where it runs; dense if all rows are short; else rows up to a length are gathered, longer
               ///< ones go by segments
   flash,      ///< one call for sequences of any lengths; on CUDA devices that have the kernel, below float32
-  dense,  ///< completions side by side, each with its prompt, by plain products; on the CPU, in float32 or float64
+  dense,  ///< completions side by side, each with its prompt, by plain products; on the CPU
   gathered,   ///< rows side by side in padded groups of like length, with a mask
   segmented,  ///< a call for each completion, prompt keys and values reused, no padding
 };
@@ -67,13 +67,9 @@ class AttentionPlan {
       }
     }
     detail::require_path(path != AttentionPath::dense || can_be_dense(rows), "dense",
-                         "rows on the host and queries in float32 or float64");
+                         "rows on the host and queries in float32, float64 or bfloat16");
     if (path == AttentionPath::dense || (path == AttentionPath::automatic && prefers_dense(rows))) {
-      std::vector<const RowExtent*> all;
-      for (const RowExtent& row : rows.extents) all.push_back(&row);
-      group_by_length(std::move(all), longest_path, [&](const auto& like) {
-        dense_.push_back(detail::unroll(like, longest_path(*like.back()), dtype));
-      });
+      dense_ = c10::make_intrusive<detail::DenseRows>(rows.extents);
       return;
     }
     std::vector<const RowExtent*> gathered;
@@ -114,7 +110,7 @@ class AttentionPlan {
   at::Tensor operator()(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k,
                         const at::Tensor& v) const {
     if (flash_) return (*flash_)(q, k, v);
-    if (!dense_.empty()) return detail::DenseAttention::apply(q, k, v, &dense_);
+    if (dense_) return detail::DenseAttention::apply(q, k, v, dense_);
     std::vector<at::Tensor> outputs;
     outputs.reserve(groups_.size() + segments_.size());
     for (const Group& rows : groups_) {
@@ -162,7 +158,8 @@ class AttentionPlan {
 
   [[nodiscard]] bool can_be_dense(const PackedRows& rows) const {
     const at::ScalarType dtype = c10::typeMetaToScalarType(options_.dtype());
-    return rows.device().is_cpu() && (dtype == at::kFloat || dtype == at::kDouble);
+    return rows.device().is_cpu() &&
+           (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16);
   }
   [[nodiscard]] bool prefers_dense(const PackedRows& rows) const {
     return can_be_dense(rows) && std::ranges::all_of(rows.extents, [](const RowExtent& row) {
@@ -265,7 +262,7 @@ class AttentionPlan {
 
   at::TensorOptions options_;  ///< of masks: the queries' dtype and the rows' device
   std::optional<detail::FlashPlan> flash_;
-  std::vector<detail::DenseBatch> dense_;  ///< of all rows, or of none
+  c10::intrusive_ptr<detail::DenseRows> dense_;  ///< all rows, or none
   std::vector<Group> groups_;
   std::vector<Segmented> segments_;
   std::vector<std::int64_t> pieces_;  ///< lengths of what all tokens are cut into, if there are segments

@@ -1,190 +1,168 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_softmax.h>
-#include <ATen/ops/_softmax_backward_data.h>
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/tensor.h>
+#include <c10/util/intrusive_ptr.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <limits>
-#include <vector>
 
 #include "tithe/core/error.hpp"
-#include "tithe/data/pack.hpp"
-#include "tithe/model/functions.hpp"
+#include "tithe/core/vectors.hpp"
+#include "tithe/model/dense_scratch.hpp"
+#include "tithe/model/sweep.hpp"
 
-/// Attention of many short sequences by batched matrix products, with a backward pass by hand.
+/// Attention of short sequences by plain products of what fits the cache, with a backward pass by hand.
 ///
-/// It keeps the softmax of every query, so it is for short rows alone; there it takes about half the time of the kernel
-/// that recomputes it.
+/// A prompt with one completion is a causal sequence; of a row's sequences the first alone asks for its prompt. Nothing is
+/// kept: the backward pass makes the softmax again from queries and keys, which their projection keeps in any case.
 namespace tithe::detail {
 
-/// Rows of like length unrolled into causal sequences, a prompt with one completion each, padded behind.
-///
-/// The first sequence of a row holds its prompt; the others only look at it: their places have its keys and values,
-/// but neither queries nor outputs.
-struct DenseBatch {
-  at::Tensor query;  ///< [sequences, length] int64: the packed token that asks at a place, or −1
-  at::Tensor key;    ///< [sequences, length] int64: the packed token that is seen at a place, or −1
-  at::Tensor first;  ///< [rows + 1] int64: each row's first sequence, then the number of sequences
-  at::Tensor mask;   ///< [length, length]: 0 where a query sees a key, −∞ elsewhere
-};
+/// Calls `work(scratch, row, head)` for every row and every head of its keys, on several threads.
+template <class W, class Work>
+void for_each_dense(const DenseRows& rows, std::int64_t heads, std::int64_t d, bool backward,
+                    const Work& work) {
+  const RowExtent* const extents = rows.extents.data();
+  const std::int64_t longest = rows.longest;
+  sweep(std::ssize(rows.extents) * heads, /*grain=*/4,
+        [=](std::int64_t begin, std::int64_t end) TITHE_ALWAYS_INLINE {
+          DenseScratch<W> scratch{longest, d, backward};
+          for (std::int64_t i = begin; i < end; ++i) work(scratch, extents[i / heads], i % heads);
+        });
+}
 
-inline DenseBatch unroll(const std::vector<const RowExtent*>& rows, std::int64_t length,
-                         at::ScalarType dtype) {
-  std::vector<std::int64_t> query, key, first{0};
-  for (const RowExtent* row : rows) {
-    std::int64_t begin = row->start + row->trunk();
-    for (std::size_t i = 0; i < std::max<std::size_t>(1, row->branches.size()); ++i) {
-      const std::int64_t completion = row->branches.empty() ? 0 : row->branches[i];
-      for (std::int64_t place = 0; place < length; ++place) {
-        const bool in_prompt = place < row->trunk();
-        const bool padding = place >= row->trunk() + completion;
-        key.push_back(padding ? -1 : in_prompt ? row->start + place : begin + place - row->trunk());
-        query.push_back(in_prompt && i > 0 ? -1 : key.back());
+/// out = softmax(s q kᵀ) v.
+template <class T>
+void dense_forward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<const T> k, TokenHeads<const T> v,
+                   TokenHeads<T> out, std::int64_t kv_heads, std::int64_t group) {
+  using W = Wide<T>;
+  const std::int64_t d = q.d;
+  const W s = static_cast<W>(1 / std::sqrt(static_cast<double>(d)));
+  const auto work = [=](DenseScratch<W>& scratch, const RowExtent& row,
+                        std::int64_t head) TITHE_ALWAYS_INLINE {
+    const MatrixView<W> keys_t = scratch.keys_t.view(), values = scratch.values.view();
+    const auto see = [&](std::int64_t first, std::int64_t count, std::int64_t place) TITHE_ALWAYS_INLINE {
+      take_tokens<T>(k, first, count, head, place, nullptr, &keys_t);
+      take_tokens<T>(v, first, count, head, place, &values, nullptr);
+    };
+    see(row.start, row.trunk(), 0);
+    for_each_sequence(row, [&](bool leads, std::int64_t branch, std::int64_t begin) TITHE_ALWAYS_INLINE {
+      see(begin, branch, row.trunk());
+      for (std::int64_t asking = head * group; asking < (head + 1) * group; ++asking) {
+        for_each_block(row, leads, branch, begin,
+                       [&](std::int64_t first, std::int64_t count, std::int64_t token) TITHE_ALWAYS_INLINE {
+                         take_queries<T>(scratch, q, token, count, asking, s);
+                         attend_block<W>(scratch, first, count, d);
+                         small_product<W>(scratch.p.view(), scratch.values.read(), scratch.out.view(), count,
+                                          first + count, scratch.width, false);
+                         give_tokens<T>(scratch.out.view(), 0, count, out, token, asking, 1);
+                       });
       }
-      begin += completion;
-    }
-    first.push_back(std::ssize(key) / length);
-  }
-  const auto table = [&](const std::vector<std::int64_t>& of) {
-    return at::tensor(of, at::kLong).view({-1, length});
+    });
   };
-  return {
-      table(query), table(key), at::tensor(first, at::kLong),
-      at::full({length, length}, -std::numeric_limits<double>::infinity(), at::TensorOptions{}.dtype(dtype))
-          .triu(1)};
+  for_each_dense<W>(rows, kv_heads, d, false, work);
 }
 
-/// Calls `use(place, head, slot)` for every head of every place; slots count [sequences, heads, length]. A row's
-/// sequences go to one thread, in their order.
-template <class Use>
-void for_each_head(const DenseBatch& batch, std::int64_t heads, Use use) {
-  const std::int64_t length = batch.key.size(1);
-  const auto* const sequence = batch.first.const_data_ptr<std::int64_t>();
-  at::parallel_for(0, batch.first.size(0) - 1, 1 + 512 / length, [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t place = sequence[begin] * length; place < sequence[end] * length; ++place) {
-      for (std::int64_t head = 0; head < heads; ++head) {
-        use(place, head, (place / length * heads + head) * length + place % length);
+/// With weights P: ∂v = Pᵀ ∂o, ∂S = P (∂o vᵀ − row sums of P ∂o vᵀ), ∂q = s ∂S k, ∂k = s ∂Sᵀ q.
+template <class T>
+void dense_backward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<const T> k,
+                    TokenHeads<const T> v, TokenHeads<const T> dout, TokenHeads<T> dq, TokenHeads<T> dk,
+                    TokenHeads<T> dv, std::int64_t kv_heads, std::int64_t group) {
+  using W = Wide<T>;
+  const std::int64_t d = q.d;
+  const W s = static_cast<W>(1 / std::sqrt(static_cast<double>(d)));
+  const auto work = [=](DenseScratch<W>& scratch, const RowExtent& row,
+                        std::int64_t head) TITHE_ALWAYS_INLINE {
+    const std::int64_t trunk = row.trunk();
+    const MatrixView<W> keys = scratch.keys.view(), keys_t = scratch.keys_t.view(),
+                        values_t = scratch.values_t.view(), dkeys = scratch.dkeys.view(),
+                        dvalues = scratch.dvalues.view(), p = scratch.p.view(), dp = scratch.dp.view();
+    const auto see = [&](std::int64_t first, std::int64_t count, std::int64_t place) TITHE_ALWAYS_INLINE {
+      take_tokens<T>(k, first, count, head, place, &keys, &keys_t);
+      take_tokens<T>(v, first, count, head, place, nullptr, &values_t);
+      for (const MatrixView<W>& sums : {dkeys, dvalues}) {
+        std::fill_n(sums.data + place * sums.stride, count * sums.stride, W{});
       }
-    }
-  });
-}
-
-/// The packed tokens x [T, heads, d] that a table names, as sequences [sequences · heads, length, d]; 0 where it names
-/// none.
-inline at::Tensor to_sequences(const DenseBatch& batch, const at::Tensor& table, const at::Tensor& x) {
-  const std::int64_t heads = x.size(1), d = x.size(2);
-  const at::Tensor source = x.stride(2) == 1 && x.stride(1) == d ? x : x.contiguous();
-  const std::int64_t row = source.stride(0);
-  at::Tensor out = at::empty({table.size(0) * heads, table.size(1), d}, x.options());
-  with_element_type(x, [&]<class T>(T*) {
-    const auto* const token = table.const_data_ptr<std::int64_t>();
-    const T* const from = source.const_data_ptr<T>();
-    T* const to = out.mutable_data_ptr<T>();
-    for_each_head(batch, heads, [=](std::int64_t place, std::int64_t head, std::int64_t slot) {
-      if (token[place] < 0) {
-        std::fill_n(to + slot * d, d, T{});
-      } else {
-        std::copy_n(from + token[place] * row + head * d, d, to + slot * d);
+    };
+    const auto tell = [&](std::int64_t first, std::int64_t count, std::int64_t place) TITHE_ALWAYS_INLINE {
+      give_tokens<T>(dkeys, place, count, dk, first, head, 1);
+      give_tokens<T>(dvalues, place, count, dv, first, head, 1);
+    };
+    see(row.start, trunk, 0);
+    for_each_sequence(row, [&](bool leads, std::int64_t branch, std::int64_t begin) TITHE_ALWAYS_INLINE {
+      see(begin, branch, trunk);
+      for (std::int64_t asking = head * group; asking < (head + 1) * group; ++asking) {
+        for_each_block(row, leads, branch, begin,
+                       [&](std::int64_t first, std::int64_t count, std::int64_t token) TITHE_ALWAYS_INLINE {
+                         const std::int64_t seen = first + count;
+                         take_queries<T>(scratch, q, token, count, asking, s);
+                         attend_block<W>(scratch, first, count, d);
+                         const MatrixView<W> above = scratch.dout.view();
+                         take_tokens<T>(dout, token, count, asking, 0, &above, nullptr);
+                         small_product<W>(above, scratch.values_t.read(), dp, count, d,
+                                          DenseScratch<W>::whole_vectors(seen), false);
+                         for (std::int64_t i = 0; i < count; ++i) {
+                           W* const row = dp.data + i * dp.stride;
+                           softmax_gradient(p.data + i * p.stride, row, first + i + 1);
+                           std::fill(row + first + i + 1, row + seen, W{});
+                         }
+                         small_product<W>(dp, scratch.keys.read(), scratch.out.view(), count, seen,
+                                          scratch.width, false);
+                         give_tokens<T>(scratch.out.view(), 0, count, dq, token, asking, s);
+                         small_product<W>(dp.transposed(), scratch.query.read(), dkeys, seen, count,
+                                          scratch.width, true);
+                         small_product<W>(p.transposed(), scratch.dout.read(), dvalues, seen, count,
+                                          scratch.width, true);
+                       });
       }
+      tell(begin, branch, trunk);
     });
-  });
-  return out;
-}
-
-/// Sequences x [sequences · heads, length, d] back to those rows of `out` [T, heads, d] that ask, and, if `shared`, what
-/// stands at the places of a prompt that is only looked at added to it.
-inline void to_packed(const DenseBatch& batch, const at::Tensor& x, const at::Tensor& out, bool shared) {
-  const std::int64_t heads = out.size(1), d = out.size(2);
-  with_element_type(out, [&]<class T>(T*) {
-    const auto* const query = batch.query.const_data_ptr<std::int64_t>();
-    const auto* const key = batch.key.const_data_ptr<std::int64_t>();
-    const T* const from = x.const_data_ptr<T>();
-    T* const to = out.mutable_data_ptr<T>();
-    for_each_head(batch, heads, [=](std::int64_t place, std::int64_t head, std::int64_t slot) {
-      const T* const one = from + slot * d;
-      if (query[place] >= 0) {
-        std::copy_n(one, d, to + (query[place] * heads + head) * d);
-      } else if (shared && key[place] >= 0) {
-        T* const sum = to + (key[place] * heads + head) * d;
-        for (std::int64_t i = 0; i < d; ++i) sum[i] += one[i];
-      }
-    });
-  });
+    tell(row.start, trunk, 0);
+  };
+  for_each_dense<W>(rows, kv_heads, d, true, work);
 }
 
 /// softmax(s q kᵀ + mask) v with s = d^(−½). q [T, heads, d], k and v [T, kv_heads, d] → [T, heads · d]. Every one of
-/// the T tokens asks at one place of one batch.
-///
-/// The query heads that share a head of keys stand below each other, so that no key is copied.
+/// the T tokens belongs to one of the rows.
 struct DenseAttention : torch::autograd::Function<DenseAttention> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& q,
                             const at::Tensor& k, const at::Tensor& v,
-                            const std::vector<DenseBatch>* batches) {
+                            const c10::intrusive_ptr<DenseRows>& rows) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const std::int64_t heads = q.size(1), d = q.size(2), group = heads / k.size(1);
-    const double s = 1 / std::sqrt(static_cast<double>(d));
-    at::Tensor out = at::empty({q.size(0), heads, d}, q.options());
-    std::vector<at::Tensor> kept;
-    for (const DenseBatch& batch : *batches) {
-      const std::int64_t n = batch.key.size(1);
-      const at::Tensor queries = to_sequences(batch, batch.query, q).view({-1, group * n, d});
-      const at::Tensor keys = to_sequences(batch, batch.key, k);
-      const at::Tensor values = to_sequences(batch, batch.key, v);
-      const at::Tensor scores = scaled_product(queries, keys.transpose(1, 2), s);
-      scores.view({-1, heads, n, n}).add_(batch.mask);
-      const at::Tensor weights = at::_softmax(scores, 2, false);
-      to_packed(batch, at::bmm(weights, values), out, false);
-      for (const at::Tensor& tensor : {batch.query, batch.key, batch.first, queries, keys, values, weights}) {
-        kept.push_back(tensor);
-      }
-    }
-    context->save_for_backward(kept);
-    return out.view({q.size(0), heads * d});
+    const at::Tensor queries = heads_side_by_side(q), keys = heads_side_by_side(k),
+                     values = heads_side_by_side(v);
+    const at::Tensor out = at::empty({q.size(0), q.size(1), q.size(2)}, q.options());
+    with_element_type(q, [&]<class T>(T*) {
+      dense_forward<T>(*rows, token_heads<T>(queries), token_heads<T>(keys), token_heads<T>(values),
+                       mutable_token_heads<T>(out), k.size(1), q.size(1) / k.size(1));
+    });
+    context->save_for_backward({queries, keys, values});
+    context->saved_data["rows"] = c10::IValue::make_capsule(rows);
+    return out.view({q.size(0), q.size(1) * q.size(2)});
   }
 
-  /// With weights P and scores S: ∂v = Pᵀ ∂o, ∂S = P (∂o vᵀ − row sums of P ∂o vᵀ), ∂q = s ∂S k, ∂k = s ∂Sᵀ q.
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& upstream) {
     if (at::GradMode::is_enabled()) throw GradientError::second_derivative("DenseAttention");
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const std::vector<at::Tensor> kept = context->get_saved_variables();
-    const std::int64_t d = kept[3].size(2), group = kept[3].size(1) / kept[4].size(1);
-    const std::int64_t tokens = upstream[0].size(0), heads = upstream[0].size(1) / d;
-    const double s = 1 / std::sqrt(static_cast<double>(d));
-    const at::Tensor above = upstream[0].contiguous().view({tokens, heads, d});
-    const auto empty = [&](std::int64_t count) { return at::empty({tokens, count, d}, above.options()); };
-    const at::Tensor dq = empty(heads), dk = empty(heads / group), dv = empty(heads / group);
-    for (std::size_t i = 0; i < kept.size(); i += 7) {
-      const DenseBatch batch{kept[i], kept[i + 1], kept[i + 2], {}};
-      const at::Tensor &queries = kept[i + 3], &keys = kept[i + 4], &values = kept[i + 5],
-                       &weights = kept[i + 6];
-      const at::Tensor dout = to_sequences(batch, batch.query, above).view_as(queries);
-      to_packed(batch, weights.transpose(1, 2).bmm(dout), dv, true);
-      const at::Tensor dscores =
-          at::_softmax_backward_data(dout.bmm(values.transpose(1, 2)), weights, 2, weights.scalar_type());
-      to_packed(batch, scaled_product(dscores, keys, s), dq, false);
-      to_packed(batch, scaled_product(dscores.transpose(1, 2), queries, s), dk, true);
-    }
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
+    const auto rows = c10::static_intrusive_pointer_cast<DenseRows>(context->saved_data["rows"].toCapsule());
+    const at::Tensor above = upstream[0].contiguous().view(q.sizes());
+    const at::Tensor dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options()),
+                     dv = at::empty(v.sizes(), v.options());
+    with_element_type(q, [&]<class T>(T*) {
+      dense_backward<T>(*rows, token_heads<T>(q), token_heads<T>(k), token_heads<T>(v), token_heads<T>(above),
+                        mutable_token_heads<T>(dq), mutable_token_heads<T>(dk), mutable_token_heads<T>(dv),
+                        k.size(1), q.size(1) / k.size(1));
+    });
     return {dq, dk, dv, {}};
-  }
-
-  /// s a b: the factor costs nothing within the product.
-  static at::Tensor scaled_product(const at::Tensor& a, const at::Tensor& b, double s) {
-    return at::empty({a.size(0), a.size(1), b.size(2)}, a.options()).baddbmm_(a, b, 0, s);
   }
 };
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -42,7 +43,7 @@ struct MatrixView {
 /// Numbers side by side, which compilers keep in registers throughout a product; of loops over arrays they store the sums
 /// and load them again for every row.
 template <class T, int lanes>
-using Lanes [[gnu::vector_size(lanes * sizeof(T)), gnu::aligned(1), gnu::may_alias]] = T;
+using Lanes [[gnu::vector_size(lanes * sizeof(T))]] = T;
 /// The numbers that the widest registers hold. Rows are best stored in multiples of it.
 template <class T>
 inline constexpr int widest_lanes = 64 / static_cast<int>(sizeof(Wide<T>));
@@ -50,12 +51,13 @@ inline constexpr int widest_lanes = 64 / static_cast<int>(sizeof(Wide<T>));
 template <int lanes, class T>
 TITHE_ALWAYS_INLINE inline void load(const T* from, Lanes<Wide<T>, lanes>& to) {
   if constexpr (sizeof(T) == sizeof(Wide<T>)) {
-    to = *reinterpret_cast<const Lanes<T, lanes>*>(from);
+    std::memcpy(&to, from, sizeof to);  // from any address
   } else {
     static_assert(std::is_same_v<T, c10::BFloat16>, "load: of the narrow types it knows bfloat16 alone");
-    const auto& bits = *reinterpret_cast<const Lanes<std::uint16_t, lanes>*>(from);
+    Lanes<std::uint16_t, lanes> bits;
+    std::memcpy(&bits, from, sizeof bits);
     const Lanes<std::uint32_t, lanes> wide = __builtin_convertvector(bits, Lanes<std::uint32_t, lanes>) << 16;
-    to = reinterpret_cast<const Lanes<float, lanes>&>(wide);
+    std::memcpy(&to, &wide, sizeof to);
   }
 }
 
@@ -117,7 +119,7 @@ struct SmallProduct {
     }
     for (int r = 0; r < rows; ++r) {
       for (int v = 0; v < vectors; ++v) {
-        *reinterpret_cast<Numbers*>(c.at(row + r, column + v * lanes)) = sums[r][v];
+        std::memcpy(c.at(row + r, column + v * lanes), &sums[r][v], sizeof(Numbers));
       }
     }
   }
