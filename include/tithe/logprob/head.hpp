@@ -1,18 +1,17 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mul.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <cstdint>
 #include <utility>
 
 #include "tithe/core/error.hpp"
 #include "tithe/core/units.hpp"
+#include "tithe/data/autograd.hpp"
 #include "tithe/logprob/head_blocks.hpp"
 #include "tithe/logprob/head_operators.hpp"
 #include "tithe/logprob/trained_head_blocks.hpp"
@@ -35,16 +34,15 @@ inline at::Tensor logprobs_and_gradient(const at::Tensor& hidden, const at::Tens
 /// With a frozen head ∂ log p/∂ hidden = head[target] − softmax · head is known in the forward pass; the backward pass
 /// only scales each row of it. Exact, two matrix products, and nothing of the vocabulary's size is kept.
 struct FrozenHead : torch::autograd::Function<FrozenHead> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
-                            const at::Tensor& head, const at::Tensor& targets, std::int64_t workspace) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& head,
+                            const at::Tensor& targets, std::int64_t workspace) {
     const at::Tensor gradient = at::empty(hidden.sizes(), hidden.options().requires_grad(false));
     const HeadOptions options{.workspace = Bytes{workspace}};
     at::Tensor logprobs = logprobs_and_gradient(hidden, head, targets, options, gradient);
     context->save_for_backward({gradient});
     return logprobs;
   }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 const torch::autograd::variable_list& upstream) {
+  static variable_list backward(AutogradContext* context, const variable_list& upstream) {
     if (at::GradMode::is_enabled()) throw GradientError::second_derivative("FrozenHead");
     const at::Tensor gradient = context->get_saved_variables()[0];
     at::Tensor scaled = at::empty(gradient.sizes(), gradient.options());
@@ -55,8 +53,8 @@ struct FrozenHead : torch::autograd::Function<FrozenHead> {
 
 /// A head that is trained too: the logits are computed again in the backward pass, unless all fitted the workspace.
 struct TrainableHead : torch::autograd::Function<TrainableHead> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
-                            const at::Tensor& head, const at::Tensor& targets, std::int64_t workspace) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& head,
+                            const at::Tensor& targets, std::int64_t workspace) {
     const HeadOptions options{.workspace = Bytes{workspace}};
     TrainedHeadPass pass;
     if (goes_by_blocks(hidden, head, targets)) {
@@ -69,8 +67,7 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
     context->saved_data["overwritten"] = !pass.logits.defined();
     return pass.logprobs;
   }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 const torch::autograd::variable_list& upstream) {
+  static variable_list backward(AutogradContext* context, const variable_list& upstream) {
     if (at::GradMode::is_enabled()) throw GradientError::second_derivative("TrainableHead");
     // Below it, writing over what was kept is no change that autograd would refuse to unpack the next time.
     const at::AutoDispatchBelowADInplaceOrView below_autograd;

@@ -1,20 +1,17 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/intrusive_ptr.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <iterator>
 
-#include "tithe/core/error.hpp"
 #include "tithe/core/vectors.hpp"
+#include "tithe/data/autograd.hpp"
 #include "tithe/model/dense_scratch.hpp"
 #include "tithe/model/sweep.hpp"
 
@@ -131,9 +128,8 @@ void dense_backward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<con
 /// softmax(s q kᵀ + mask) v with s = d^(−½). q [T, heads, d], k and v [T, kv_heads, d] → [T, heads · d]. Every one of
 /// the T tokens belongs to one of the rows.
 struct DenseAttention : torch::autograd::Function<DenseAttention> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& q,
-                            const at::Tensor& k, const at::Tensor& v,
-                            const c10::intrusive_ptr<DenseRows>& rows) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const c10::intrusive_ptr<DenseRows>& rows) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const at::Tensor queries = heads_side_by_side(q), keys = heads_side_by_side(k),
                      values = heads_side_by_side(v);
@@ -147,10 +143,8 @@ struct DenseAttention : torch::autograd::Function<DenseAttention> {
     return out.view({q.size(0), q.size(1) * q.size(2)});
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 const torch::autograd::variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("DenseAttention");
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  static variable_list backward(AutogradContext* context, const variable_list& upstream) {
+    const BackwardByHand by_hand{"DenseAttention"};
     const auto saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
     const auto rows = c10::static_intrusive_pointer_cast<DenseRows>(context->saved_data["rows"].toCapsule());

@@ -2,9 +2,7 @@
 #pragma once
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/mean.h>
@@ -13,20 +11,16 @@
 #include <ATen/ops/silu_backward.h>
 #include <ATen/ops/square.h>
 #include <ATen/ops/sum.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <cstdint>
 #include <tuple>
 
-#include "tithe/core/error.hpp"
+#include "tithe/data/autograd.hpp"
 #include "tithe/model/sweeps.hpp"
 
 /// The norm, the gate and the turn of a decoder's layer, each one node of autograd's graph with a backward pass by hand,
 /// for every dtype and device: by sweeps where these can (`is_sweepable`), by ATen's operators elsewhere.
 namespace tithe::detail {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 /// The dtype in which sums over a row are taken.
 inline at::ScalarType sum_type(const at::Tensor& x) {
@@ -45,8 +39,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     return y;
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("RmsNorm");
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const BackwardByHand by_hand{"RmsNorm"};
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &scale = saved[2];
     if (is_sweepable(x, weight)) {
@@ -80,8 +73,7 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
     return at::silu(a) * b;
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("SwiGlu");
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const BackwardByHand by_hand{"SwiGlu"};
     const at::Tensor x = context->get_saved_variables()[0];
     // The sweep writes over what it is given, which may be another node's too.
     if (is_sweepable(x)) return {swiglu_backward(upstream[0].clone(at::MemoryFormat::Contiguous), x)};
@@ -107,8 +99,7 @@ struct Rotation : torch::autograd::Function<Rotation> {
     return turn(x, turned, cosine, sine, 1);
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("Rotation");
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const BackwardByHand by_hand{"Rotation"};
     const auto saved = context->get_saved_variables();
     return {turn(upstream[0], context->saved_data["turned"].toInt(), saved[0], saved[1], -1), {}, {}, {}};
   }

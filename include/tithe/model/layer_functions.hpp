@@ -1,13 +1,10 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
 #include <ATen/ops/cat.h>
 #include <c10/util/intrusive_ptr.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <cstdint>
 #include <initializer_list>
@@ -17,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "tithe/core/error.hpp"
+#include "tithe/data/autograd.hpp"
 #include "tithe/model/elementwise.hpp"
 #include "tithe/model/linear_products.hpp"
 #include "tithe/model/sweeps.hpp"
@@ -64,8 +61,7 @@ struct AdaptedLinear : torch::autograd::Function<AdaptedLinear> {
     return y;
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("AdaptedLinear");
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const BackwardByHand by_hand{"AdaptedLinear"};
     const auto saved = context->get_saved_variables();
     std::span<const at::Tensor> leaves = std::span{saved}.subspan(2);
     const Linear map = LinearForms::saved(context)->of[0].of(leaves);
@@ -96,8 +92,7 @@ struct GatedMlp : torch::autograd::Function<GatedMlp> {
     return y;
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("GatedMlp");
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const BackwardByHand by_hand{"GatedMlp"};
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &scale = saved[2], &wide = saved[3];
     std::span<const at::Tensor> leaves = std::span{saved}.subspan(6);
@@ -140,8 +135,7 @@ struct AttentionProjection : torch::autograd::Function<AttentionProjection> {
             qkv.narrow(1, heads + kv_heads, kv_heads)};
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("AttentionProjection");
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const BackwardByHand by_hand{"AttentionProjection"};
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &scale = saved[2], &cosine = saved[3],
                      &sine = saved[4];

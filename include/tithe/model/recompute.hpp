@@ -5,14 +5,13 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
 #include <c10/util/intrusive_ptr.h>
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <functional>
 #include <utility>
 #include <vector>
 
 #include "tithe/core/error.hpp"
+#include "tithe/data/autograd.hpp"
 
 /// Activations that are made again instead of kept (Chen et al. 2016).
 namespace tithe {
@@ -26,9 +25,6 @@ struct Recomputation : torch::CustomClassHolder {
 /// Calls a function of x without keeping anything but x; the backward pass calls it again, with a graph. The same operators
 /// run on the same numbers, so results and gradients have the same bits.
 struct Recompute : torch::autograd::Function<Recompute> {
-  using AutogradContext = torch::autograd::AutogradContext;
-  using variable_list = torch::autograd::variable_list;
-
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, at::TensorList leaves,
                             const c10::intrusive_ptr<Recomputation>& function) {
     variable_list saved{x};

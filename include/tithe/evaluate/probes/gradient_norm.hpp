@@ -5,7 +5,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 #include <cstddef>
@@ -17,6 +16,7 @@
 
 #include "tithe/core/error.hpp"
 #include "tithe/core/record.hpp"
+#include "tithe/data/autograd.hpp"
 #include "tithe/evaluate/probes/probed.hpp"
 #include "tithe/logprob/logprobs.hpp"
 
