@@ -1,6 +1,8 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #include "tithe/model/generate.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -30,6 +32,7 @@ struct Settings {
   bool greedy = false;
   tithe::Sampling sampling;
   std::uint64_t seed = 0;
+  std::int64_t samples = 1;
   std::int64_t max_new_tokens = 256;
   std::vector<std::string> stop;
   std::vector<std::int64_t> stop_ids;
@@ -40,21 +43,22 @@ struct Settings {
 
 constexpr const char* footer =
     R"(A line has "prompt", "prompt_ids" or "messages", and is answered with {"completion", "completion_ids",
-"logprobs"}; an "id" is copied to the answer. Ids are taken as they are; a prompt in text gets the tokenizer's
-special tokens in front; messages are written in the model's chat format, and an answer is opened behind them. A
-completion ends with the end-of-sequence token or, of messages, with the token that ends an answer; at --stop or
---stop-id, after --max-new-tokens or at the last of the model's positions. Its text is without stop token and stop
-text; its ids are all that were chosen, and each has its log-probability under the model itself (temperature 1,
-top-p 1).
+"logprobs"}, or with --samples above 1 with {"samples": [as many of these]}; an "id" is copied to the answer. Ids
+are taken as they are; a prompt in text gets the tokenizer's special tokens in front; messages are written in the
+model's chat format, and an answer is opened behind them. A completion ends with the end-of-sequence token or, of
+messages, with the token that ends an answer; at --stop or --stop-id, after --max-new-tokens or at the last of the
+model's positions. Its text is without stop token and stop text; its ids are all that were chosen, and each has its
+log-probability under the model itself (temperature 1, top-p 1).
 
 Without --greedy tokens are sampled from what the model says, by temperature and top-p alone: nothing is penalised
-for being repeated. They are a function of the seed, the prompt and the line's place in the input alone, where blank
-lines do not count and bad ones do.
+for being repeated. They are a function of the seed, the prompt, the line's place in the input and the sample's
+place in the line alone, where blank lines do not count and bad ones do.
 
 Examples
   $ echo '{"prompt": "Once upon a time"}' | tithe generate --model stories260k --greedy --max-new-tokens 48
   $ echo '{"messages": [{"role": "user", "content": "Hello"}]}' | tithe generate --model base --adapter run/adapter
-  $ tithe generate --model run/model --temperature 0.7 --top-p 0.95 --seed 1 -i prompts.jsonl -o answers.jsonl)";
+  $ tithe generate --model run/model --temperature 0.7 --top-p 0.95 --seed 1 -i prompts.jsonl -o answers.jsonl
+  $ tithe generate --model run/model --samples 8 -i prompts.jsonl -o answers.jsonl)";
 
 /// A prompt, and its line's place in the input.
 struct Prompt {
@@ -111,6 +115,19 @@ tithe::TokenIds stops_of(const Settings& settings, const tithe::Pretrained& pret
   return stops;
 }
 
+OutputJson answer_of(const tithe::Generation& generation) {
+  return {
+      {"completion", generation.text}, {"completion_ids", generation.ids}, {"logprobs", generation.logprobs}};
+}
+
+/// The answer to a prompt that has these completions.
+OutputJson answer_of(std::span<const tithe::Generation> generations) {
+  if (generations.size() == 1) return answer_of(generations.front());
+  OutputJson samples = OutputJson::array();
+  for (const tithe::Generation& one : generations) samples.push_back(answer_of(one));
+  return {{"samples", std::move(samples)}};
+}
+
 int generate(const Settings& settings, const Session& session) {
   set_up_torch(settings.threads);
   const tithe::Pretrained pretrained = load(settings.model);
@@ -126,6 +143,7 @@ int generate(const Settings& settings, const Session& session) {
       .max_new_tokens = tithe::Tokens{settings.max_new_tokens},
       .stop_strings = settings.stop,
       .decode = [&](std::span<const std::int64_t> ids) { return pretrained.tokenizer.decode(ids); },
+      .samples_per_prompt = settings.samples,
       .seed = tithe::Seed{settings.seed},
       .batch_size = settings.batch_size,
       .stop = session.stop};
@@ -145,15 +163,16 @@ int generate(const Settings& settings, const Session& session) {
               options.stop_ids = stops_of(settings, pretrained, encoding, run.front().is_chat);
               std::vector<tithe::TokenIds> ids;
               for (const Prompt& prompt : run) ids.push_back(prompt.ids);
-              for (const tithe::Generation& generation : tithe::generate(pretrained.model, ids, options)) {
-                answers.push_back({{"completion", generation.text},
-                                   {"completion_ids", generation.ids},
-                                   {"logprobs", generation.logprobs}});
+              const std::vector<tithe::Generation> all = tithe::generate(pretrained.model, ids, options);
+              const auto samples = static_cast<std::size_t>(settings.samples);
+              for (std::span unanswered{all}; !unanswered.empty(); unanswered = unanswered.subspan(samples)) {
+                answers.push_back(answer_of(unanswered.first(samples)));
               }
             }
             return answers;
           },
-      .batch_size = static_cast<std::size_t>(settings.batch_size)};
+      .batch_size =
+          static_cast<std::size_t>(std::max<std::int64_t>(settings.batch_size / settings.samples, 1))};
   return answer_lines(command, settings.lines, session);
 }
 
@@ -165,7 +184,13 @@ Command add_generate(CLI::App& app) {
   command->footer(footer);
   add_model_flags(*command, settings->model);
   add_prompt_template_flag(*command, settings->prompt);
-  add_sampling_flags(*command, settings->sampling, settings->greedy, settings->seed);
+  CLI::Option* greedy = add_sampling_flags(*command, settings->sampling, settings->greedy, settings->seed);
+  command
+      ->add_option("--samples", settings->samples,
+                   "Completions of each prompt, which is computed once for all")
+      ->check(at_least(1))
+      ->capture_default_str()
+      ->excludes(greedy);
   command->add_option("--max-new-tokens", settings->max_new_tokens, "Tokens of a completion at most")
       ->check(at_least(0))
       ->capture_default_str();

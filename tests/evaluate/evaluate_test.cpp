@@ -269,6 +269,15 @@ CATCH_TEST_CASE("samples are the same wherever a list is taken up", "[evaluate]"
   const auto generated = generate(model, prompts, options);
   for (std::size_t i = 0; i < prompts.size(); ++i) CATCH_CHECK(single[i] == generated[i].ids);
   CATCH_CHECK_THROWS_AS(sample(prompts, 0), OptionError);
+  options.samples_per_prompt = 2;  // there is one number of samples, and it is another's
+  CATCH_CHECK(
+      contains(thrown<OptionError>([&] { sample(prompts, 1); }).what(),
+               "sample_completions needs generation options with samples_per_prompt of 1, but found 2"));
+  const auto always = [](std::size_t, const Generation&) { return true; };
+  CATCH_CHECK(contains(thrown<OptionError>([&] { exact_match(model, prompts, always, options); }).what(),
+                       "exact_match needs generation options with samples_per_prompt of 1"));
+  options.samples_per_prompt = 1;
+  CATCH_CHECK(exact_match(model, prompts, always, options).samples == 9);
   std::stop_source source;
   options.stop = source.get_token();
   source.request_stop();

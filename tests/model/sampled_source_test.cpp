@@ -195,6 +195,11 @@ CATCH_TEST_CASE("a source of samples says when its prompts run out", "[model]") 
   SampledSourceOptions none = options_of(3);
   none.samples_per_prompt = 0;
   CATCH_CHECK_THROWS_AS((Pairs{prompts_of(2), is_right, none}), OptionError);
+  SampledSourceOptions two_numbers = options_of(3);
+  two_numbers.generation.samples_per_prompt = 2;
+  CATCH_CHECK(
+      contains(thrown<OptionError>([&] { Pairs{prompts_of(2), is_right, two_numbers}; }).what(),
+               "samples_per_prompt of 1, but found 2. Set SampledSourceOptions::samples_per_prompt instead"));
 }
 
 CATCH_TEST_CASE("sampled completions keep their verdicts", "[model]") {
