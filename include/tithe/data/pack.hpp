@@ -82,7 +82,8 @@ struct PackedRows {
     if (device == from.device()) return from;
     PackedRows rows = from;
     rows.host = host ? host : std::make_shared<const PackedRows>(from);
-    const at::Tensor all = at::cat({from.tokens, from.positions, from.predecessors, from.targets, from.completion_of});
+    const at::Tensor all =
+        at::cat({from.tokens, from.positions, from.predecessors, from.targets, from.completion_of});
     const std::int64_t fed = fed_tokens(), predicted = predicted_tokens();
     const auto parts = on_device(device, all).split_with_sizes({fed, fed, predicted, predicted, predicted});
     rows.tokens = parts[0];
@@ -218,6 +219,15 @@ PackedRows pack_for(const M& model, const R& rows) {
   PackedRows packed = pack(rows);
   const at::Device device = device_of(model);
   return device == packed.device() ? packed : packed.to(device);
+}
+
+/// Throws ShapeError for packed rows elsewhere than on a model's device.
+inline void require_rows_on(const at::Device& device, const PackedRows& rows) {
+  if (rows.device() == device) return;
+  throw ShapeError{{.who = "Decoder",
+                    .required = "rows on " + device.str() + ", as the model is",
+                    .found = "rows on " + rows.device().str(),
+                    .fix = "Pack them with pack_for(model, rows), or move them with PackedRows::to"}};
 }
 
 /// The tokens that predict, each once, and which of them predicts what.

@@ -106,6 +106,14 @@ inline void add_adapters_to_weights(std::span<const Layer> layers, int direction
   }
 }
 
+/// Adapters' tensors on a device.
+inline std::vector<NamedTensors> moved(std::vector<NamedTensors> adapters, const at::Device& device) {
+  for (NamedTensors& adapter : adapters) {
+    for (NamedTensor& weight : adapter) weight.tensor = weight.tensor.to(device);
+  }
+  return adapters;
+}
+
 inline void detach_adapter(Layer& layer) {
   for (Linear* map : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) map->adapter.reset();
 }

@@ -20,9 +20,7 @@
 #include <utility>
 #include <vector>
 
-#include "tithe/core/error.hpp"
 #include "tithe/core/random.hpp"
-#include "tithe/data/device.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/model/adapter.hpp"
 #include "tithe/model/attention.hpp"
@@ -183,8 +181,7 @@ class Decoder {
   /// their adapter: use this one only. Throws OptionError for a model without one, as the two below.
   Decoder& merge_adapter() {
     add_to_weights(1);
-    *this = without_adapter();
-    return *this;
+    return *this = without_adapter();
   }
   /// Adds the adapter to the weights and starts a fresh one in its place; the merged one is kept among
   /// `merged_adapters()`. Every handle of the model sees it.
@@ -222,10 +219,7 @@ class Decoder {
     moved.for_each_leaf(
         [&](at::Tensor& leaf) { leaf = leaf.detach().to(device).requires_grad_(leaf.requires_grad()); });
     moved.frequencies_ = frequencies_.to(device);
-    moved.merged_ = std::make_shared<std::vector<NamedTensors>>(*merged_);
-    for (NamedTensors& adapter : *moved.merged_) {
-      for (NamedTensor& weight : adapter) weight.tensor = weight.tensor.to(device);
-    }
+    moved.merged_ = std::make_shared<std::vector<NamedTensors>>(detail::moved(*merged_, device));
     return moved;
   }
   /// A model of its own with the same weights, trained as by `train_all`.
@@ -266,7 +260,7 @@ class Decoder {
 
   [[nodiscard]] at::Tensor packed_forward(const PackedRows& rows, const at::Tensor& wanted) const {
     require_within_window(config_, rows.extents);
-    require_on_device(rows);
+    require_rows_on(device(), rows);
     const AttentionPlan plan{rows, dtype(), AttentionPath::automatic, config_.head_dim};
     if (!recompute_ || !at::GradMode::is_enabled()) return forward(rows.tokens, rows.positions, plan, wanted);
     // What the backward pass reads again outlives this call: the model is a handle, the plan is shared.
@@ -282,33 +276,12 @@ class Decoder {
     return rms_norm(x, norm(final_norm_));
   }
 
-  void require_on_device(const PackedRows& rows) const {
-    if (rows.device() == device()) return;
-    throw ShapeError{{.who = "Decoder",
-                      .required = "rows on " + device().str() + ", as the model is",
-                      .found = "rows on " + rows.device().str(),
-                      .fix = "Pack them with pack_for(model, rows), or move them with PackedRows::to"}};
-  }
-
   explicit Decoder(DecoderConfig config)
       : config_{std::move(config)}, frequencies_{rotary_frequencies(config_)} {}
 
   template <class Change>
   void for_each_leaf(Change change) {
-    const auto call = [&](at::Tensor& leaf, bool of_adapter) {
-      if constexpr (std::invocable<Change, at::Tensor&, bool>) {
-        change(leaf, of_adapter);
-      } else {
-        change(leaf);
-      }
-    };
-    call(embedding_, false);
-    for (Layer& layer : layers_) {
-      Layer::for_each_weight(layer, [&](const auto&, at::Tensor& leaf) { call(leaf, false); });
-      Layer::for_each_adapter_leaf(layer, [&](const auto&, at::Tensor& leaf) { call(leaf, true); });
-    }
-    call(final_norm_, false);
-    if (head_.defined()) call(head_, false);
+    detail::for_each_leaf(embedding_, layers_, final_norm_, head_, change);
   }
   [[nodiscard]] Norm norm(const at::Tensor& weight) const { return {weight, config_.rms_norm_eps}; }
 

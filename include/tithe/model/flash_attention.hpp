@@ -1,6 +1,7 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
+#include <ATen/Context.h>
 #include <ATen/SDPBackend.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_flash_attention_forward.h>
@@ -21,11 +22,13 @@
 /// Attention of packed rows by one call of a kernel for sequences of different lengths, as GPUs have it (Dao 2023).
 namespace tithe::detail {
 
-/// Whether the kernel runs on a device: a CUDA device of a kind and with a build that have it, below float32, heads of up to
-/// 256 numbers. What LibTorch would choose itself for such a call says so.
+/// Whether the kernel runs on a device: an NVIDIA GPU of a kind and with a build that have it, queries below float32, heads of
+/// up to 256 numbers. What LibTorch would choose itself for a causal call says so.
 inline bool has_flash_attention(const at::Device& device, at::ScalarType dtype, std::int64_t head_dim) {
   const bool narrow = dtype == at::kHalf || dtype == at::kBFloat16;
   if (!device.is_cuda() || !narrow || head_dim > 256) return false;
+  // That of AMD's devices has not been held to count queries from the last key.
+  if (at::Context::hasROCM() || !at::globalContext().userEnabledFlashSDP()) return false;
   const at::Tensor any =
       at::empty({1, 1, 16, (head_dim + 7) / 8 * 8}, at::TensorOptions{}.dtype(dtype).device(device));
   const auto choice =

@@ -6,6 +6,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -89,6 +90,30 @@ struct Layer {
     }
   }
 };
+
+namespace detail {
+
+/// Calls `change(leaf)`, or `change(leaf, whether it is an adapter's)`, for every leaf of a decoder.
+template <class Change>
+void for_each_leaf(at::Tensor& embedding, std::span<Layer> layers, at::Tensor& final_norm, at::Tensor& head,
+                   const Change& change) {
+  const auto call = [&](at::Tensor& leaf, bool of_adapter) {
+    if constexpr (std::invocable<const Change&, at::Tensor&, bool>) {
+      change(leaf, of_adapter);
+    } else {
+      change(leaf);
+    }
+  };
+  call(embedding, false);
+  for (Layer& layer : layers) {
+    Layer::for_each_weight(layer, [&](const auto&, at::Tensor& leaf) { call(leaf, false); });
+    Layer::for_each_adapter_leaf(layer, [&](const auto&, at::Tensor& leaf) { call(leaf, true); });
+  }
+  call(final_norm, false);
+  if (head.defined()) call(head, false);
+}
+
+}  // namespace detail
 
 /// One of a layer's seven linear maps, as checkpoints and PEFT name it, and where it stands.
 struct LayerModule {
