@@ -11,7 +11,6 @@ beside the loaded model with its adapter. Everything goes to FOLDER/figures.json
 import argparse
 import itertools
 import json
-import math
 import os
 import pathlib
 import statistics
@@ -89,9 +88,9 @@ def apart(some, others):
 
 
 def farthest(losses):
-    """How far apart the losses of any two sides lie at most, and which two."""
+    """How far apart the losses of any two sides lie at most, and which two; None where fewer have any."""
     pairs = itertools.combinations(losses, 2)
-    return max(((apart(losses[a], losses[b]), f"{a} and {b}") for a, b in pairs), default=(math.nan, "fewer than two"))
+    return max(((apart(losses[a], losses[b]), f"{a} and {b}") for a, b in pairs), default=(None, None))
 
 
 def compare(given, name, method, dtype, folder, logs):
@@ -103,7 +102,7 @@ def compare(given, name, method, dtype, folder, logs):
                 sides.append(Side(side, command, given.threads, logs / f"{name}-{method}-{dtype}-{side}.log"))
         losses = {side.name: answer["losses"] for side in sides if (answer := side.steps(given.agree))}
         distance, between = farthest(losses)
-        agree = not distance > TOLERANCES[dtype]
+        agree = distance is None or distance <= TOLERANCES[dtype]
         for _ in range(given.rounds if agree else 0):
             for side in sides:
                 if answer := side.steps(given.steps):

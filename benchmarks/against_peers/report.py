@@ -35,6 +35,10 @@ def seconds(value):
     return f"{value:.4f}" if value < 0.1 else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
+def apart_text(line):
+    return "–" if line["apart"] is None else f"{line['apart']:.0e}"
+
+
 def side_text(side):
     if side["failure"]:
         return "failed"
@@ -42,7 +46,7 @@ def side_text(side):
 
 
 def sentence(line):
-    parts = [f"{line['shape']} {line['method']} {line['dtype']}: losses {line['apart']:.1e} apart"]
+    parts = [f"{line['shape']} {line['method']} {line['dtype']}: losses {apart_text(line)} apart"]
     if not line["agree"]:
         parts += [f"too far, between {line['between']}: {line['losses']}"]
     if exact := line.get("from_float32"):
@@ -67,7 +71,7 @@ def table(lines):
             found = ratios(line, peer)
             times += [f"{found[0]:.2f} ({found[1]:.2f})" if found else "–"]
             memory += [f"{sides['tithe']['peak_mb'] / sides[peer]['peak_mb']:.2f}" if found else "–"]
-        cells = [line["shape"], line["method"], line["dtype"], f"{line['apart']:.0e}"]
+        cells = [line["shape"], line["method"], line["dtype"], apart_text(line)]
         cells += [side_text(sides[name]) if name in sides else "–" for name in ("tithe", *PEERS)]
         rows += ["| " + " | ".join(cells + times + memory) + " |"]
     return "\n".join(rows)
