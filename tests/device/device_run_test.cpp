@@ -20,6 +20,7 @@
 #include "tithe/reference/frozen_sft.hpp"
 #include "tithe/schedule/interleaved.hpp"
 #include "tithe/schedule/sft_fraction.hpp"
+#include "tithe/schedule/sft_only.hpp"
 #include "tithe/train/stage.hpp"
 #include "train/small_data.hpp"
 
@@ -157,6 +158,34 @@ CATCH_TEST_CASE("a run on a device gives the host's numbers, and goes on from it
   const Decoder resumed = start().to(*device);
   CATCH_CHECK(fit(resumed, options).resumed);
   CATCH_CHECK(distance(resumed.to(at::kCPU), there.to(at::kCPU)) == 0);
+}
+
+CATCH_TEST_CASE("a run on a device that is stopped within a step goes on with the gradients that it had",
+                "[device]") {
+  const auto device = accelerator();
+  if (!device) return;
+  const auto fit = [&](std::int64_t stop_at, const RunOptions& given) {
+    const Decoder model = small_decoder().to(*device);
+    std::stop_source source;
+    RunOptions options = given;
+    options.sft = {.learning_rate = {.peak = 2e-2}, .batch_size = 3, .accumulate = 2};
+    options.stop = source.get_token();
+    std::int64_t passes = 0;
+    const Watched watched{model, [&] {
+                            if (++passes == stop_at) source.request_stop();
+                          }};
+    Pipeline<SftOnly>::Trainer(watched, small_encoding(), Tokens{64})
+        .fit(small_dataset(24, 0), Budget::examples(12), options);
+    return model;
+  };
+  const Decoder whole = fit(0, {});
+  const TemporaryFolder folder;
+  RunOptions options;
+  options.checkpoint = {.folder = folder.path()};
+  const Decoder stopped = fit(3, options);  // the first pass of the second of two steps
+  options.checkpoint.resume = true;
+  CATCH_CHECK(distance(whole.to(at::kCPU), fit(0, options).to(at::kCPU)) == 0);
+  CATCH_CHECK(distance(whole.to(at::kCPU), stopped.to(at::kCPU)) > 1e-3);
 }
 
 CATCH_TEST_CASE("a model is written from a device and read onto it", "[device]") {

@@ -221,7 +221,9 @@ class Progress {
     for (const NamedTensor& saved : loaded_->tensors) {
       for (const NamedTensor& parameter : parameters) {
         if (saved.name == "gradient." + parameter.name)
-          parameter.tensor.mutable_grad() = saved.tensor.clone();
+          parameter.tensor.mutable_grad() =
+              saved.tensor.to(parameter.tensor.device(), saved.tensor.scalar_type(), /*non_blocking=*/false,
+                              /*copy=*/true);
       }
     }
   }
