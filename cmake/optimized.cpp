@@ -16,10 +16,16 @@ using namespace tithe;
 
 // What is named here the compiler must write out.
 [[gnu::used]] const std::tuple loops{
-    &detail::norm_forward,   &detail::norm_backward,
-    &detail::swiglu_forward, &detail::swiglu_backward,
-    &detail::rotate_,        &detail::to_sequences,
-    &detail::to_packed,      static_cast<Sha256& (Sha256::*)(std::span<const std::uint8_t>)>(&Sha256::update),
+    &detail::norm_forward,
+    &detail::norm_backward,
+    &detail::swiglu_forward,
+    &detail::swiglu_backward,
+    &detail::rotate_,
+    &detail::dense_forward<float>,
+    &detail::dense_backward<float>,
+    &detail::dense_forward<double>,
+    &detail::dense_backward<double>,
+    static_cast<Sha256& (Sha256::*)(std::span<const std::uint8_t>)>(&Sha256::update),
 };
 
 }  // namespace
