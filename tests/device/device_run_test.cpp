@@ -198,6 +198,19 @@ CATCH_TEST_CASE("a model is written from a device and read onto it", "[device]")
   CATCH_CHECK(loaded.device() == *device);
   CATCH_CHECK(distance(loaded.to(at::kCPU), model) == 0);
   CATCH_CHECK(load_decoder(folder.path()).device() == at::kCPU);
+
+  Decoder learnt = adapted(model.clone());
+  for (const NamedTensor& weight : learnt.adapter_weights()) weight.tensor.fill_(0.1);
+  learnt.renew_adapter(Seed{5});
+  save_adapter(folder.path(), learnt.to(*device));  // with the one that was merged before it moved
+  const Decoder again = load_decoder(folder.path(), {.device = *device, .adapter = folder.path()});
+  const Rows rows = small_rows(4, 2);
+  const auto logprobs = [&](const Decoder& of) {
+    return token_logprobs(of, pack_for(of, rows)).detach().to(at::kCPU);
+  };
+  CATCH_CHECK((logprobs(again) - logprobs(learnt)).abs().max().item<double>() < 1e-5);  // float32
+  CATCH_CHECK((logprobs(again) - logprobs(model)).abs().max().item<double>() > 1e-3);
+
   const std::string kind = c10::DeviceTypeName(device->type(), /*lower_case=*/true);
   const auto refused = thrown<OptionError>(
       [&] { (void)load_decoder(folder.path(), {.device = at::Device{device->type(), 99}}); });

@@ -11,6 +11,7 @@
 #include "model/random_model.hpp"
 #include "test.hpp"
 #include "tithe/evaluate/log_probability.hpp"
+#include "tithe/evaluate/probes/probe.hpp"
 #include "tithe/logprob/divergence.hpp"
 #include "tithe/logprob/statistics.hpp"
 #include "tithe/model/generate.hpp"
@@ -153,6 +154,23 @@ CATCH_TEST_CASE("a model on a device is generated from and evaluated as on the h
     for (std::size_t k = 0; k < here[i].size(); ++k) {
       CATCH_CHECK(here[i][k] == Approx(far[i][k]).epsilon(rounding).margin(rounding));
     }
+  }
+}
+
+CATCH_TEST_CASE("probes of a model on a device find what they do on the host", "[device]") {
+  const auto device = accelerator();
+  if (!device) return;
+  ProbeOptions options{.gold = random_rows(4, 3)};
+  for (Row& row : options.gold) row.completions = {{1, 2, 3}};
+  options.sampling = {.max_new_tokens = Tokens{6}};
+  const Decoder model = decoder(true), base = decoder(false);
+  const Decoder there = model.to(*device), base_there = base.to(*device);
+  const std::vector<Estimate> here = probe(model, ProbeSet{base.frozen_copy(), options}),
+                              far = probe(there, ProbeSet{base_there.frozen_copy(), options});
+  CATCH_REQUIRE(here.size() == far.size());
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    CATCH_CAPTURE(here[i].name);
+    CATCH_CHECK(far[i].value == Approx(here[i].value).epsilon(rounding));
   }
 }
 
