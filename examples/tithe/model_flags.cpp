@@ -30,8 +30,8 @@ void add_device_flag(CLI::App& command, ModelSettings& settings, const std::stri
   command
       .add_option("--device", settings.device,
                   "Where the model computes: cpu, cuda, or cuda:N for one of several GPUs")
-      ->check(CLI::Validator{problem, "DEVICE"})
-      ->type_name("")
+      ->check(CLI::Validator{problem, ""})
+      ->type_name("DEVICE")
       ->capture_default_str()
       ->group(group);
 }

@@ -20,6 +20,7 @@
 #include "run_folder.hpp"
 #include "run_text.hpp"
 #include "spending_text.hpp"
+#include "tithe/data/device.hpp"
 #include "tithe/data/source.hpp"
 #include "tithe/model/adapter_file.hpp"
 #include "tithe/model/pretrained.hpp"
@@ -128,6 +129,7 @@ int train(const TrainSettings& settings, const Session& session) {
     require_printed();
     return success;
   }
+  tithe::require_device(at::Device{settings.model.device}, "tithe train");  // before labels are read and paid
   RunFolder folder{settings.out};
   if (folder.is_used() && !settings.resume && !settings.force) {
     throw tithe::FileError{{"tithe train", "an --out without a run in it", "one",
