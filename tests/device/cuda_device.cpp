@@ -39,7 +39,8 @@ CATCH_TEST_CASE("the flash kernel attends as the other paths do", "[device][cuda
     return;
   }
   for (const std::int64_t d : {64, 6}) {  // a size that the kernel takes, and one that is padded
-    for (const Rows& rows : {rows_that_begin_alike(9, 1), random_rows(9, 2, 90), Rows{{.prompt = {1}}}}) {
+    for (const Rows& rows :
+         {rows_that_begin_alike(9, 1), random_rows(9, 2, 90), Rows{{.prompt = {1}, .completions = {}}}}) {
       const PackedRows packed = pack(rows).to(*device);
       const auto heads = [&](std::int64_t count, std::uint64_t seed) {
         return random_tensor({packed.fed_tokens(), count, d}, seed).to(*device).to(at::kBFloat16);
