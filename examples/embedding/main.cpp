@@ -18,19 +18,14 @@
 #include <utility>
 #include <vector>
 
-#include "tithe/loss/dpo.hpp"
+#include "recipe.hpp"
 #include "tithe/model/adapter_file.hpp"
-#include "tithe/pipeline.hpp"
-#include "tithe/reference/adapter_off.hpp"
-#include "tithe/schedule/sft_fraction.hpp"
 
 using namespace tithe;
 
 /// A run on a thread of its own. Whoever holds it may ask how far it is, stop it, and wait for its report.
 class BackgroundRun {
  public:
-  using Recipe = Pipeline<SftFraction<0.25>, Dpo<0.1>, AdapterOff>;
-
   // docs: background
   BackgroundRun(Pretrained model, Dataset data, const Budget& budget, RunOptions options)
       : report_{finished_.get_future()} {

@@ -64,11 +64,7 @@ class PipelineTrainer {
   /// be used, and a budget that asks for more labels than there are, is known before anything is trained.
   ///
   /// Throws BudgetError, DataError, OptionError, ShapeError, NonFiniteError, CheckpointError, CacheError and FileError.
-  RunReport fit(const Dataset& data, const Budget& budget, const RunOptions& options = {}) {
-    const Pool all{data, encoding_, limits(options), row_kind};
-    Pool pool = options.order == Order::shuffled ? all.shuffled(options.seed) : all;
-    return fit(pool, budget, options);
-  }
+  RunReport fit(const Dataset& data, const Budget& budget, const RunOptions& options = {});
 
   /// Trains on any source of examples.
   template <class Source>
@@ -207,6 +203,16 @@ class PipelineTrainer {
   Tokens positions_;
   Policies policies_;
 };
+
+// Outside of the class, since only what is not inline waits for an explicit instantiation: of a program's many files one can
+// compile the run, and the others say `extern template class` (docs/embedding.md).
+template <class Policies, LanguageModel M>
+RunReport PipelineTrainer<Policies, M>::fit(const Dataset& data, const Budget& budget,
+                                            const RunOptions& options) {
+  const Pool all{data, encoding_, limits(options), row_kind};
+  Pool pool = options.order == Order::shuffled ? all.shuffled(options.seed) : all;
+  return fit(pool, budget, options);
+}
 
 /// A checked composition of policies.
 template <class Composed>

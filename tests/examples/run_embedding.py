@@ -6,15 +6,28 @@ usage: run_embedding.py EMBEDDING TITHE_DATA     without the data, looks at its 
 """
 import json
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
+
+
+def symbols(file):
+    return subprocess.run(["nm", "-C", file], capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def main():
     program, data = sys.argv[1], pathlib.Path(sys.argv[2])
     refused = subprocess.run([program], capture_output=True, text=True)
     assert refused.returncode == 1 and refused.stderr.startswith("usage: embedding MODEL"), refused
+    # Its main.cpp leaves the run to recipe.cpp, where it is instantiated: one defines what the other asks for.
+    objects = pathlib.Path(program).parent / "CMakeFiles" / "embedding.dir"
+    if shutil.which("nm") and objects.is_dir():
+        run = "tithe::PipelineTrainer<"
+        kinds = {name: {re.search(r" ([A-Za-z]) ", line)[1] for line in symbols(objects / f"{name}.cpp.o")
+                        if run in line and "::fit(tithe::Dataset const&" in line} for name in ("main", "recipe")}
+        assert kinds == {"main": {"U"}, "recipe": {"W"}}, kinds
     model = data / "stories260k"
     examples = [data / "gsm8k" / f"{kind}.jsonl" for kind in ("demonstrations", "preferences")]
     if not model.is_dir():
