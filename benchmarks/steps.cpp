@@ -1,6 +1,6 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 //
-// Whole training steps, packed rows against padded single sequences, and generation.
+// Whole training steps, and packed rows against padded single sequences.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
@@ -20,7 +20,6 @@
 #include "tithe/loss/cross_entropy.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
-#include "tithe/model/generate.hpp"
 #include "tithe/train/stage.hpp"
 
 namespace {
@@ -142,31 +141,6 @@ void pairs(benchmark::State& state) {
 BENCHMARK(pairs)
     ->ArgNames({"stories", "padded"})
     ->ArgsProduct({{miniature, stories}, {0, 1}})
-    ->MeasureProcessCPUTime()
-    ->Unit(benchmark::kMillisecond);
-
-void generation(benchmark::State& state) {
-  const std::optional<bench::Case> given = case_of(state);
-  if (!given) return;
-  at::set_num_threads(1);
-  const auto side_by_side = static_cast<std::size_t>(state.range(1));
-  std::vector<tithe::TokenIds> prompts;
-  for (std::size_t i = 0; i < side_by_side; ++i)
-    prompts.push_back(given->pairs[i % given->pairs.size()].prompt);
-  const tithe::Decoder model = given->model.frozen_copy();
-  double tokens = 0;
-  for (auto _ : state) {
-    for (const tithe::Generation& one : tithe::generate(
-             model, prompts,
-             {.max_new_tokens = tithe::Tokens{32}, .batch_size = static_cast<std::int64_t>(side_by_side)})) {
-      tokens += static_cast<double>(one.ids.size());
-    }
-  }
-  state.counters["tokens_per_second"] = benchmark::Counter(tokens, benchmark::Counter::kIsRate);
-}
-BENCHMARK(generation)
-    ->ArgNames({"stories", "prompts"})
-    ->ArgsProduct({{miniature, stories}, {1, 16, 256}})
     ->MeasureProcessCPUTime()
     ->Unit(benchmark::kMillisecond);
 

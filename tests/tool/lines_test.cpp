@@ -105,6 +105,17 @@ CATCH_TEST_CASE("tithe generate: greedy, sampled, stopped", "[tool]") {
   const auto alone = generate({"--seed", "3", "--batch-size", "1"}, 4);
   for (std::size_t i = 0; i < 4; ++i) CATCH_CHECK(sampled[i]["completion_ids"] == alone[i]["completion_ids"]);
 
+  // Several samples of a line are what as many lines would give.
+  const auto twice = generate({"--seed", "3", "--samples", "2", "--batch-size", "3"}, 2);
+  CATCH_REQUIRE(twice.size() == 2);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const Json& sample = twice[i / 2]["samples"].at(i % 2);
+    CATCH_CHECK(sample["completion_ids"] == sampled[i]["completion_ids"]);
+    CATCH_CHECK(sample["completion"] == sampled[i]["completion"]);
+    CATCH_CHECK(sample["logprobs"].size() == sample["completion_ids"].size());
+  }
+  CATCH_CHECK(generate({"--seed", "3", "--samples", "1"}, 4) == sampled);
+
   // Also behind a line that cannot be answered.
   const std::string gap = "{\"prompt\": \"ab\"}\nbad\n\n{\"prompt\": \"ab\"}\n";
   const Ended kept =
@@ -262,6 +273,8 @@ CATCH_TEST_CASE("What cannot be meant is exit code 2, and help is none", "[tool]
       {"score"},
       {"score", "--model", model, "--nonsense"},
       {"generate", "--model", model, "--greedy", "--temperature", "1"},
+      {"generate", "--model", model, "--greedy", "--samples", "2"},
+      {"generate", "--model", model, "--samples", "0"},
       {"generate", "--model", model, "--top-p", "0"},
       {"generate", "--model", model, "--temperature", "-1"},
       {"generate", "--model", model, "--max-new-tokens", "x"}};
