@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/Parallel.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
@@ -79,6 +80,11 @@ inline at::Tensor checked_targets(const at::Tensor& targets, std::int64_t vocabu
   return checked;
 }
 
+/// From a row of logits to the next: so many elements are there to be read and written without a loop for what is left.
+inline std::int64_t row_stride(std::int64_t width) {
+  return (width + softmax_lanes - 1) / softmax_lanes * softmax_lanes;
+}
+
 /// Rows and tokens of the vocabulary whose logits fit a workspace together.
 struct HeadBlock {
   std::int64_t rows = 0;
@@ -102,9 +108,9 @@ struct HeadBlock {
     return {.rows = n, .width = std::min(width, head.size(0))};
   }
 
-  /// For the logits of a block, and what is read behind them.
+  /// For the logits of a block.
   [[nodiscard]] at::Tensor workspace(const at::Tensor& hidden) const {
-    return at::empty({rows * width + softmax_lanes}, hidden.options().requires_grad(false));
+    return at::empty({rows * row_stride(width)}, hidden.options().requires_grad(false));
   }
 };
 
@@ -116,7 +122,7 @@ void for_each_block(const at::Tensor& hidden, const at::Tensor& head, const at::
   for (std::int64_t first = 0; first < head.size(0); first += width) {
     const at::Tensor weights = head.narrow(0, first, std::min(width, head.size(0) - first));
     const std::int64_t n = hidden.size(0), tokens = weights.size(0);
-    at::Tensor logits = workspace.narrow(0, 0, n * tokens).view({n, tokens});
+    at::Tensor logits = workspace.as_strided({n, tokens}, {row_stride(tokens), 1});
     at::mm_out(logits, hidden, weights.t());
     use(first, weights, logits);
   }
@@ -129,8 +135,10 @@ class RunningSoftmax {
   using W = Wide<T>;
 
   RunningSoftmax(const at::Tensor& hidden, const at::Tensor& targets)
-      : RunningSoftmax{targets, at::zeros({4, targets.size(0)}, wide_options(hidden)), nullptr} {
-    numbers_.select(0, 0).fill_(-std::numeric_limits<W>::infinity());
+      : RunningSoftmax{targets, at::empty({4, targets.size(0)}, wide_options(hidden)), nullptr} {
+    const SeenLogits<W> none = seen();
+    std::fill_n(none.largest, n_, -std::numeric_limits<W>::infinity());
+    std::fill_n(none.others, 3 * n_, W{0});
   }
   /// One that has seen all logits, from what it kept.
   RunningSoftmax(const at::Tensor& targets, const at::Tensor& numbers, std::nullptr_t)
@@ -143,15 +151,23 @@ class RunningSoftmax {
   /// What it keeps, [4, n], as SeenLogits lists it.
   [[nodiscard]] const at::Tensor& numbers() const { return numbers_; }
 
-  /// Takes in logits [n, width] of the tokens from `first`; with `weighs` writes over them what see_row does.
+  /// Takes in logits [n, width] of the tokens from `first`; with `weighs` writes over them what see_sum does.
   template <bool weighs>
   void take(std::int64_t first, at::Tensor& logits) const {
-    const std::int64_t width = logits.size(1);
+    const std::int64_t width = logits.size(1), stride = logits.stride(0);
     T* const x = logits.mutable_data_ptr<T>();
     const auto* const target = targets_.template const_data_ptr<std::int64_t>();
+    // Several short rows at a time: what is the largest of one need not be known before the next is begun.
+    const std::int64_t together = std::max<std::int64_t>(1, 8192 / width);
     over_rows(n_, width, [=, seen = seen()](std::int64_t begin, std::int64_t end) TITHE_ALWAYS_INLINE {
-      for (std::int64_t row = begin; row < end; ++row) {
-        see_row<weighs>(x + row * width, width, target[row] - first, row, seen);
+      for (std::int64_t from = begin; from < end; from += together) {
+        const std::int64_t to = std::min(from + together, end);
+        for (std::int64_t row = from; row < to; ++row) {
+          see_largest(x + row * stride, width, target[row] - first, row, seen);
+        }
+        for (std::int64_t row = from; row < to; ++row) {
+          see_sum<weighs>(x + row * stride, width, target[row] - first, row, seen);
+        }
       }
     });
   }
@@ -189,20 +205,21 @@ class RunningSoftmax {
 
   /// Writes scale (onehot − softmax) over the logits [n, width] of the tokens from `first`; scale [n] is wide.
   void differentiate(std::int64_t first, at::Tensor& logits, const at::Tensor& scale) const {
-    const std::int64_t width = logits.size(1);
+    const std::int64_t width = logits.size(1), stride = logits.stride(0);
     T* const x = logits.mutable_data_ptr<T>();
     const auto* const target = targets_.template const_data_ptr<std::int64_t>();
     const W* const by = scale.const_data_ptr<W>();
     over_rows(n_, width, [=, seen = seen()](std::int64_t begin, std::int64_t end) TITHE_ALWAYS_INLINE {
       for (std::int64_t row = begin; row < end; ++row) {
-        differentiate_row(x + row * width, width, target[row] - first, row, by[row], seen);
+        differentiate_row(x + row * stride, width, target[row] - first, row, by[row], seen);
       }
     });
   }
 
   void write_logprobs(const at::Tensor& logprobs) const {
     W* const to = logprobs.mutable_data_ptr<W>();
-    for (std::int64_t row = 0; row < n_; ++row) to[row] = seen().logprob(row);
+    const SeenLogits<W> seen = this->seen();
+    for (std::int64_t row = 0; row < n_; ++row) to[row] = seen.logprob(row);
   }
 
   /// ∂ log p/∂ hidden = (1 − p) W_target − Σ_{v ≠ target} p_v W_v, [n, d], from the sum of what was weighed, which it is
@@ -238,6 +255,7 @@ class RunningSoftmax {
 inline at::Tensor logprobs_by_blocks(const at::Tensor& hidden, const at::Tensor& head,
                                      const at::Tensor& targets, const HeadOptions& options,
                                      const at::Tensor& gradient = {}) {
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;  // which small tensors would feel
   const at::Tensor checked = checked_targets(targets, head.size(0));
   at::Tensor logprobs = at::empty({hidden.size(0)}, wide_options(hidden));
   const HeadBlock block = HeadBlock::of(hidden, head, options);

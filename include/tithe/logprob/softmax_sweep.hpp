@@ -18,8 +18,8 @@ namespace tithe::detail {
 
 /// Elements that are between two loops at a time; they stay in the first-level cache.
 inline constexpr std::int32_t softmax_piece = 256;
-/// Numbers that are added up or compared side by side, so that no addition waits for the one before. A row is read up to a
-/// multiple of it, so as many elements more must be there behind the last row; what they are changes nothing.
+/// Numbers that are added up or compared side by side, so that no addition waits for the one before. A row is read and
+/// written up to a multiple of it, so there must be so many elements; what they are changes nothing.
 inline constexpr std::int32_t softmax_lanes = 64;
 
 /// The largest of n elements, NaN apart; −∞ of none.
@@ -27,7 +27,7 @@ template <class T>
 TITHE_ALWAYS_INLINE inline Wide<T> largest_of(const T* x, std::int64_t n) {
   using W = Wide<T>;
   constexpr W lowest = -std::numeric_limits<W>::infinity();
-  std::array<W, std::size_t{softmax_lanes}> lanes;
+  alignas(64) std::array<W, std::size_t{softmax_lanes}> lanes;
   lanes.fill(lowest);
   W* const largest = lanes.data();
   std::int64_t begin = 0;
@@ -53,14 +53,15 @@ TITHE_ALWAYS_INLINE inline Wide<T> largest_of(const T* x, std::int64_t n) {
 }
 
 /// Σ e^(x − shift) over n elements x − shift ≤ exp_limit but the one at `left_out`, if there is such; NaN if one of them is.
-/// `use(begin, terms, count)` is given what is added for x[begin], …, 0 for the one left out, and may write over these.
+/// `use(begin, terms, count)` is given what is added for x[begin], …, 0 for the one left out and behind the last, and may
+/// write over these.
 template <class T, class Use>
 TITHE_ALWAYS_INLINE inline Wide<T> sum_of_exp(const T* x, std::int64_t n, Wide<T> shift,
                                               std::int64_t left_out, const Use& use) {
   using W = Wide<T>;
   constexpr W limit = exp_limit<W>;
-  std::array<W, std::size_t{softmax_piece}> piece;
-  std::array<W, std::size_t{softmax_lanes}> lanes{};
+  alignas(64) std::array<W, std::size_t{softmax_piece}> piece;
+  alignas(64) std::array<W, std::size_t{softmax_lanes}> lanes{};
   W* const terms = piece.data();
   W* const sums = lanes.data();
   for (std::int64_t begin = 0; begin < n; begin += softmax_piece) {
@@ -78,7 +79,7 @@ TITHE_ALWAYS_INLINE inline Wide<T> sum_of_exp(const T* x, std::int64_t n, Wide<T
       for (std::int32_t i = 0; i < filled; ++i) terms[i] = i < count ? terms[i] : 0;
       for (std::int32_t i = 0; i < filled; ++i) terms[i] = i == here ? 0 : terms[i];
     }
-    use(begin, terms, count);
+    use(begin, terms, filled);
     for (std::int32_t first = 0; first < filled; first += softmax_lanes) {
       for (std::int32_t i = 0; i < softmax_lanes; ++i) sums[i] += terms[first + i];
     }
@@ -113,16 +114,27 @@ struct SeenLogits {
 template <class T>
 inline constexpr Wide<T> weight_scale = std::is_same_v<T, c10::Half> ? static_cast<Wide<T>>(0x1p-6) : 1;
 
-/// Takes in the logits of some tokens of a row, among which the target may be. With `weighs` it writes
-/// weight_scale · e^(logit − largest) over them, and 0 over the target's.
+/// Takes in the logits of some tokens of a row, among which the target may be: what is the largest, first.
+template <class T>
+TITHE_ALWAYS_INLINE inline void see_largest(const T* x, std::int64_t width, std::int64_t target,
+                                            std::int64_t row, const SeenLogits<Wide<T>>& seen) {
+  using W = Wide<T>;
+  if (target >= 0 && target < width) seen.target[row] = widened(x[target]);
+  const W before = seen.largest[row], here = largest_of(x, width), largest = here > before ? here : before;
+  // Before there was a logit, nothing was added up.
+  constexpr W lowest = -std::numeric_limits<W>::infinity();
+  seen.shrink[row] = before == largest ? 1 : before == lowest ? 0 : std::exp(before - largest);
+  seen.largest[row] = largest;
+}
+
+/// Takes in their sum, once the largest is seen. With `weighs` it writes weight_scale · e^(logit − largest) over the logits,
+/// and 0 over the target's.
 template <bool weighs, class T>
-TITHE_ALWAYS_INLINE inline void see_row(T* x, std::int64_t width, std::int64_t target, std::int64_t row,
+TITHE_ALWAYS_INLINE inline void see_sum(T* x, std::int64_t width, std::int64_t target, std::int64_t row,
                                         const SeenLogits<Wide<T>>& seen) {
   using W = Wide<T>;
-  constexpr W infinity = std::numeric_limits<W>::infinity();
-  if (target >= 0 && target < width) seen.target[row] = widened(x[target]);
-  const W before = seen.largest[row], here = largest_of(x, width);
-  const W largest = here > before ? here : before, shift = largest == -infinity ? 0 : largest;
+  const W largest = seen.largest[row];
+  const W shift = largest == -std::numeric_limits<W>::infinity() ? 0 : largest;
   const W sum = sum_of_exp(x, width, shift, target,
                            [=](std::int64_t begin, const W* terms, std::int32_t count) TITHE_ALWAYS_INLINE {
                              if constexpr (weighs) {
@@ -131,11 +143,7 @@ TITHE_ALWAYS_INLINE inline void see_row(T* x, std::int64_t width, std::int64_t t
                                }
                              }
                            });
-  // Before there was a logit, nothing was added up.
-  const W shrink = before == largest ? 1 : before == -infinity ? 0 : std::exp(before - largest);
-  seen.others[row] = seen.others[row] * shrink + sum;
-  seen.largest[row] = largest;
-  seen.shrink[row] = shrink;
+  seen.others[row] = seen.others[row] * seen.shrink[row] + sum;
 }
 
 /// Writes scale (onehot − softmax), which is ∂/∂ logits of scale · log p, over the logits of some tokens of a row, of which
