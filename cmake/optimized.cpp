@@ -9,6 +9,7 @@
 #include "tithe/core/sha256.hpp"
 #include "tithe/model/dense_attention.hpp"
 #include "tithe/model/sweeps.hpp"
+#include "tithe/train/adamw_sweep.hpp"
 
 namespace {
 
@@ -25,6 +26,8 @@ using namespace tithe;
     &detail::dense_backward<float>,
     &detail::dense_forward<double>,
     &detail::dense_backward<double>,
+    &detail::adamw_sweep<float>,
+    &detail::squares<float>,
     static_cast<Sha256& (Sha256::*)(std::span<const std::uint8_t>)>(&Sha256::update),
 };
 
