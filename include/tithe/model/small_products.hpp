@@ -41,7 +41,7 @@ struct MatrixView {
 };
 
 /// Numbers side by side, which compilers keep in registers throughout a product; of loops over arrays they store the sums
-/// and load them again for every row.
+/// and load them again for every row. In memory they may begin anywhere: they are copied, never pointed to.
 template <class T, int lanes>
 using Lanes [[gnu::vector_size(lanes * sizeof(T))]] = T;
 /// The numbers that the widest registers hold. Rows are best stored in multiples of it.
@@ -51,13 +51,13 @@ inline constexpr int widest_lanes = 64 / static_cast<int>(sizeof(Wide<T>));
 template <int lanes, class T>
 TITHE_ALWAYS_INLINE inline void load(const T* from, Lanes<Wide<T>, lanes>& to) {
   if constexpr (sizeof(T) == sizeof(Wide<T>)) {
-    std::memcpy(&to, from, sizeof to);  // from any address
+    __builtin_memcpy(&to, from, sizeof(to));
   } else {
     static_assert(std::is_same_v<T, c10::BFloat16>, "load: of the narrow types it knows bfloat16 alone");
     Lanes<std::uint16_t, lanes> bits;
-    std::memcpy(&bits, from, sizeof bits);
+    __builtin_memcpy(&bits, from, sizeof(bits));
     const Lanes<std::uint32_t, lanes> wide = __builtin_convertvector(bits, Lanes<std::uint32_t, lanes>) << 16;
-    std::memcpy(&to, &wide, sizeof to);
+    __builtin_memcpy(&to, &wide, sizeof(to));
   }
 }
 
