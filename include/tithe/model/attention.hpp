@@ -31,7 +31,7 @@ enum class AttentionPath : std::uint8_t {
   automatic,  ///< flash where it runs; dense if all rows are short; else rows up to a length are gathered, longer
               ///< ones go by segments
   flash,      ///< one call for sequences of any lengths; on CUDA devices that have the kernel, below float32
-  dense,  ///< completions side by side, each with its prompt, by plain products; on the CPU
+  dense,      ///< completions side by side, each with its prompt, by plain products; on the CPU
   gathered,   ///< rows side by side in padded groups of like length, with a mask
   segmented,  ///< a call for each completion, prompt keys and values reused, no padding
 };
@@ -136,8 +136,9 @@ class AttentionPlan {
   // Both measured by benchmarks/parts.cpp (attention), on one core with heads of 8 to 64.
   /// Tokens that a row feeds: beyond it the padded square costs more than the calls it saves.
   static constexpr std::int64_t longest_gathered = 150;
-  /// A prompt and its longest completion: up to here the scores of all queries fit the cache.
-  static constexpr std::int64_t longest_dense = 80;
+  /// A prompt and its longest completion: up to here what a head of them is computed in fits the second cache. Below
+  /// float32 the other paths multiply faster.
+  static constexpr std::int64_t longest_dense = 2048, longest_dense_narrow = 768;
   /// A group's padded length may exceed its shortest row's by this factor; a new group costs a few more operators.
   static constexpr double group_spread = 1.25;
   static constexpr std::int64_t group_slack = 16;
@@ -158,12 +159,13 @@ class AttentionPlan {
 
   [[nodiscard]] bool can_be_dense(const PackedRows& rows) const {
     const at::ScalarType dtype = c10::typeMetaToScalarType(options_.dtype());
-    return rows.device().is_cpu() &&
-           (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16);
+    return rows.device().is_cpu() && (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16);
   }
   [[nodiscard]] bool prefers_dense(const PackedRows& rows) const {
-    return can_be_dense(rows) && std::ranges::all_of(rows.extents, [](const RowExtent& row) {
-             return longest_path(row) <= longest_dense;
+    const bool narrow = c10::typeMetaToScalarType(options_.dtype()) == at::kBFloat16;
+    const std::int64_t longest = narrow ? longest_dense_narrow : longest_dense;
+    return can_be_dense(rows) && std::ranges::all_of(rows.extents, [=](const RowExtent& row) {
+             return longest_path(row) <= longest;
            });
   }
   /// A row's prompt and longest completion.

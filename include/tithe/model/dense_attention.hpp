@@ -105,9 +105,9 @@ void dense_backward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<con
                          small_product<W>(above, scratch.values_t.read(), dp, count, d,
                                           DenseScratch<W>::whole_vectors(seen), false);
                          for (std::int64_t i = 0; i < count; ++i) {
-                           W* const row = dp.data + i * dp.stride;
-                           softmax_gradient(p.data + i * p.stride, row, first + i + 1);
-                           std::fill(row + first + i + 1, row + seen, W{});
+                           W* const to = dp.data + i * dp.stride;
+                           softmax_gradient(p.data + i * p.stride, to, first + i + 1);
+                           std::fill(to + first + i + 1, to + seen, W{});
                          }
                          small_product<W>(dp, scratch.keys.read(), scratch.out.view(), count, seen,
                                           scratch.width, false);

@@ -43,7 +43,7 @@ struct MatrixView {
 /// Numbers side by side, which compilers keep in registers throughout a product; of loops over arrays they store the sums
 /// and load them again for every row. In memory they may begin anywhere: they are copied, never pointed to.
 template <class T, int lanes>
-using Lanes [[gnu::vector_size(lanes * sizeof(T))]] = T;
+using Lanes [[gnu::vector_size(static_cast<std::size_t>(lanes) * sizeof(T))]] = T;
 /// The numbers that the widest registers hold. Rows are best stored in multiples of it.
 template <class T>
 inline constexpr int widest_lanes = 64 / static_cast<int>(sizeof(Wide<T>));
