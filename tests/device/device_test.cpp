@@ -140,7 +140,10 @@ CATCH_TEST_CASE("a model on a device is generated from and evaluated as on the h
   for (const Row& row : random_rows(9, 6)) prompts.push_back(row.prompt);
   for (const Sampling& sampling :
        {Sampling::greedy(), Sampling{.temperature = 0.8, .top_p = 0.9}, Sampling{}}) {
-    const GenerationOptions options{.sampling = sampling, .max_new_tokens = Tokens{12}, .stop_ids = {3}};
+    const GenerationOptions options{.sampling = sampling,
+                                    .max_new_tokens = Tokens{12},
+                                    .stop_ids = {3},
+                                    .samples_per_prompt = sampling.top_p < 1 ? 3 : 1};
     const std::vector<Generation> here = generate(model, prompts, options),
                                   far = generate(there, prompts, options);
     for (std::size_t i = 0; i < here.size(); ++i) {
