@@ -1,45 +1,20 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 //
-// Packing, and the head's log-probabilities against the plain way.
+// Packing, and attention.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/gather.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/log_softmax.h>
-#include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <benchmark/benchmark.h>
 
 #include <array>
 #include <cstdint>
-#include <fstream>
 #include <span>
-#include <string>
 
 #include "cases.hpp"
 #include "tithe/data/pack.hpp"
-#include "tithe/logprob/head.hpp"
 #include "tithe/model/attention.hpp"
 
 namespace {
-
-/// A figure of /proc/self/status in MiB; Linux alone has it, elsewhere it is 0.
-double status_mebibytes(const std::string& name) {
-  std::ifstream status{"/proc/self/status"};
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(name + ":")) return std::stod(line.substr(name.size() + 1)) / 1024;
-  }
-  return 0;
-}
-
-/// The peak of resident memory that one call adds to what was there.
-template <class Work>
-double peak_of(Work work) {
-  std::ofstream{"/proc/self/clear_refs"} << "5";  // forgets the peak so far
-  const double before = status_mebibytes("VmRSS");
-  work();
-  return status_mebibytes("VmHWM") - before;
-}
 
 void packing(benchmark::State& state) {
   const bench::Case given = bench::miniature();
@@ -90,42 +65,6 @@ BENCHMARK(attention)
         }
       }
     })
-    ->Unit(benchmark::kMillisecond);
-
-enum Way : std::int64_t {
-  plain,
-  trained_head,
-  frozen_head
-};
-
-/// Log-probabilities of n targets and the gradient of their sum. The plain way stores all logits for autograd.
-void logprobs(benchmark::State& state) {
-  at::set_num_threads(1);
-  const auto way = static_cast<Way>(state.range(0));
-  const std::int64_t n = state.range(1), d = state.range(2), vocabulary = state.range(3);
-  const at::Tensor hidden = at::randn({n, d}).requires_grad_();
-  const at::Tensor head = (at::randn({vocabulary, d}) * 0.05).requires_grad_(way != frozen_head);
-  const at::Tensor targets = at::randint(vocabulary, {n}, at::kLong);
-  const auto once = [&] {
-    const at::Tensor all =
-        way == plain ? at::linear(hidden, head).log_softmax(1).gather(1, targets.unsqueeze(1)).squeeze(1)
-                     : tithe::head_logprobs(hidden, head, targets);
-    all.sum().backward();
-    hidden.mutable_grad() = at::Tensor{};
-    head.mutable_grad() = at::Tensor{};
-  };
-  once();
-  state.counters["peak_MiB"] = peak_of(once);
-  for (auto _ : state) once();
-  state.counters["tokens_per_second"] =
-      benchmark::Counter(static_cast<double>(n * state.iterations()), benchmark::Counter::kIsRate);
-}
-BENCHMARK(logprobs)
-    ->ArgNames({"way", "tokens", "hidden", "vocabulary"})
-    ->ArgsProduct({{plain, trained_head, frozen_head}, {768}, {64}, {91}})
-    ->ArgsProduct({{plain, trained_head, frozen_head}, {2400}, {64}, {512}})
-    ->ArgsProduct({{plain, trained_head, frozen_head}, {512}, {512}, {32'000}})
-    ->MeasureProcessCPUTime()
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

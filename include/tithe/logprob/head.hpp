@@ -13,6 +13,7 @@
 #include "tithe/core/units.hpp"
 #include "tithe/data/autograd.hpp"
 #include "tithe/logprob/head_blocks.hpp"
+#include "tithe/logprob/head_memory.hpp"
 #include "tithe/logprob/head_operators.hpp"
 #include "tithe/logprob/trained_head_blocks.hpp"
 

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "tithe/core/error.hpp"
+#include "tithe/logprob/head_memory.hpp"
 #include "tithe/logprob/head_operators.hpp"
 #include "tithe/logprob/softmax_sweep.hpp"
 
@@ -29,10 +30,6 @@
 /// What is added up of earlier blocks is made less whenever a larger logit comes, as attention does it that stores no
 /// scores. So neither product is done twice, and no row of logits is ever whole.
 namespace tithe::detail {
-
-/// Tokens of the vocabulary at a time, and rows at a time, from which on products are as fast as they get. Measured:
-/// docs/performance.md, "The head".
-inline constexpr std::int64_t widest_block = 4096, most_rows = 1024;
 
 /// Whether `head_blocks.hpp` can do it.
 inline bool goes_by_blocks(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& targets) {
@@ -80,39 +77,16 @@ inline at::Tensor checked_targets(const at::Tensor& targets, std::int64_t vocabu
   return checked;
 }
 
-/// From a row of logits to the next: so many elements are there to be read and written without a loop for what is left.
-inline std::int64_t row_stride(std::int64_t width) {
-  return (width + softmax_lanes - 1) / softmax_lanes * softmax_lanes;
+inline HeadShape shape_of(const at::Tensor& hidden, const at::Tensor& head) {
+  return {.tokens = hidden.size(0),
+          .hidden = hidden.size(1),
+          .vocabulary = head.size(0),
+          .element_bytes = static_cast<std::int64_t>(head.element_size())};
 }
-
-/// Rows and tokens of the vocabulary whose logits fit a workspace together.
-struct HeadBlock {
-  std::int64_t rows = 0;
-  std::int64_t width = 0;
-
-  static HeadBlock of(const at::Tensor& hidden, const at::Tensor& head, const HeadOptions& options) {
-    const std::int64_t fit = options.workspace.value() / static_cast<std::int64_t>(head.element_size());
-    const std::int64_t n = std::max<std::int64_t>(1, hidden.size(0)), parts = (n + most_rows - 1) / most_rows;
-    HeadBlock block{.rows = (n + parts - 1) / parts};
-    // Where little fits, blocks become narrower first, and then there are fewer rows.
-    block.width = std::clamp<std::int64_t>(fit / block.rows, 256, widest_block);
-    block.width = std::min(block.width, head.size(0));
-    block.rows = std::clamp<std::int64_t>(fit / block.width, 1, block.rows);
-    return block;
-  }
-  /// All rows together, and never less of the logits than the hidden states themselves are.
-  static HeadBlock of_all_rows(const at::Tensor& hidden, const at::Tensor& head, const HeadOptions& options) {
-    const std::int64_t fit = options.workspace.value() / static_cast<std::int64_t>(head.element_size());
-    const std::int64_t n = std::max<std::int64_t>(1, hidden.size(0));
-    const std::int64_t width = std::clamp(fit / n, hidden.size(1), std::max(hidden.size(1), widest_block));
-    return {.rows = n, .width = std::min(width, head.size(0))};
-  }
-
-  /// For the logits of a block.
-  [[nodiscard]] at::Tensor workspace(const at::Tensor& hidden) const {
-    return at::empty({rows * row_stride(width)}, hidden.options().requires_grad(false));
-  }
-};
+/// For the logits of a block.
+inline at::Tensor workspace_of(const HeadBlock& block, const at::Tensor& hidden) {
+  return at::empty({block.numbers()}, hidden.options().requires_grad(false));
+}
 
 /// Calls `use(first, weights, logits)` with the head's weights for each block of tokens and, in the workspace, the logits
 /// of `hidden` for them.
@@ -122,11 +96,13 @@ void for_each_block(const at::Tensor& hidden, const at::Tensor& head, const at::
   for (std::int64_t first = 0; first < head.size(0); first += width) {
     const at::Tensor weights = head.narrow(0, first, std::min(width, head.size(0) - first));
     const std::int64_t n = hidden.size(0), tokens = weights.size(0);
-    at::Tensor logits = workspace.as_strided({n, tokens}, {row_stride(tokens), 1});
+    at::Tensor logits = workspace.as_strided({n, tokens}, {HeadBlock::stride(tokens), 1});
     at::mm_out(logits, hidden, weights.t());
     use(first, weights, logits);
   }
 }
+
+static_assert(HeadBlock::stride(1) == softmax_lanes);
 
 /// The softmax of rows, block by block, and what it weighs.
 template <class T>
@@ -258,8 +234,8 @@ inline at::Tensor logprobs_by_blocks(const at::Tensor& hidden, const at::Tensor&
   const at::AutoDispatchBelowADInplaceOrView below_autograd;  // which small tensors would feel
   const at::Tensor checked = checked_targets(targets, head.size(0));
   at::Tensor logprobs = at::empty({hidden.size(0)}, wide_options(hidden));
-  const HeadBlock block = HeadBlock::of(hidden, head, options);
-  const at::Tensor workspace = block.workspace(hidden);
+  const HeadBlock block = HeadBlock::of(shape_of(hidden, head), options);
+  const at::Tensor workspace = workspace_of(block, hidden);
   with_float_type(hidden, [&]<class T>(T*) {
     constexpr bool is_wide = std::is_same_v<T, Wide<T>>;
     at::Tensor product;

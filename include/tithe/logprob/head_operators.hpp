@@ -15,18 +15,11 @@
 #include <cstdint>
 #include <utility>
 
-#include "tithe/core/units.hpp"
+#include "tithe/logprob/head_memory.hpp"
 
 /// The head by LibTorch's operators, some rows of all logits at a time: for any device and type. `head_blocks.hpp` gives the
 /// same numbers where plain loops can.
-namespace tithe {
-
-/// How much memory the head may use for logits at a time. Less is used where more would not make it faster.
-struct HeadOptions {
-  Bytes workspace{std::int64_t{64} << 20};
-};
-
-namespace detail {
+namespace tithe::detail {
 
 /// The dtype of log-probabilities: float32 or wider.
 inline at::TensorOptions wide_options(const at::Tensor& hidden) {
@@ -121,6 +114,4 @@ inline std::pair<at::Tensor, at::Tensor> head_gradients_by_operators(const at::T
   return {std::move(hidden_gradient), head_gradient.to(head.scalar_type())};
 }
 
-}  // namespace detail
-
-}  // namespace tithe
+}  // namespace tithe::detail

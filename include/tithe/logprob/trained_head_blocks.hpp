@@ -25,8 +25,8 @@ struct TrainedHeadPass {
 
 inline TrainedHeadPass trained_head_forward(const at::Tensor& hidden, const at::Tensor& head,
                                             const at::Tensor& targets, const HeadOptions& options) {
-  const HeadBlock block = HeadBlock::of_all_rows(hidden, head, options);
-  const at::Tensor workspace = block.workspace(hidden), checked = checked_targets(targets, head.size(0));
+  const HeadBlock block = HeadBlock::of_all_rows(shape_of(hidden, head), options);
+  const at::Tensor workspace = workspace_of(block, hidden), checked = checked_targets(targets, head.size(0));
   TrainedHeadPass pass{.logprobs = at::empty({hidden.size(0)}, wide_options(hidden))};
   with_float_type(hidden, [&]<class T>(T*) {
     const RunningSoftmax<T> softmax{hidden, checked};
@@ -45,7 +45,7 @@ inline TrainedHeadPass trained_head_forward(const at::Tensor& hidden, const at::
 inline std::pair<at::Tensor, at::Tensor> trained_head_backward(
     const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& targets, const at::Tensor& seen,
     const at::Tensor& kept_logits, const at::Tensor& scale, const HeadOptions& options) {
-  const HeadBlock block = HeadBlock::of_all_rows(hidden, head, options);
+  const HeadBlock block = HeadBlock::of_all_rows(shape_of(hidden, head), options);
   const at::Tensor checked = targets.contiguous(), by = scale.contiguous();
   at::Tensor hidden_sum = at::zeros(hidden.sizes(), wide_options(hidden));
   const at::Tensor head_gradient = at::empty(head.sizes(), head.options().requires_grad(false));
@@ -68,7 +68,7 @@ inline std::pair<at::Tensor, at::Tensor> trained_head_backward(
       at::Tensor logits = kept_logits;
       use(0, head, logits);
     } else {
-      for_each_block(hidden, head, block.workspace(hidden), block.width, use);
+      for_each_block(hidden, head, workspace_of(block, hidden), block.width, use);
     }
   });
   return {hidden_sum.to(hidden.scalar_type()), head_gradient};

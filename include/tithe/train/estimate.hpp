@@ -14,7 +14,7 @@
 #include "tithe/core/units.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/data/row.hpp"
-#include "tithe/logprob/head.hpp"
+#include "tithe/logprob/head_memory.hpp"
 #include "tithe/model/config.hpp"
 #include "tithe/model/layer.hpp"
 #include "tithe/model/lora.hpp"
@@ -148,7 +148,7 @@ struct MemoryEstimate {
   double reference = 0;    ///< a copy of the weights, where the reference is one
   double activations = 0;  ///< kept from the forward pass for the backward pass
   double transient = 0;    ///< within one layer's backward pass
-  double head = 0;         ///< logits and what is kept of them
+  double head = 0;         ///< a block of logits, and what is made of them
 
   [[nodiscard]] double total() const {
     return weights + trained + reference + std::max(activations + transient + head, gradients + transient);
@@ -165,26 +165,27 @@ inline MemoryEstimate memory_of(const TrainedModel& model, const RowWork& pass, 
   const double element = number(static_cast<std::int64_t>(c10::elementSize(model.dtype)));
   const double d = number(model.config.hidden_size), mlp = number(model.config.intermediate_size);
   const double qkv = number(model.qkv_width()), seen = number(model.attention_width());
-  const double vocabulary = number(model.config.vocab_size);
   MemoryEstimate bytes;
   bytes.weights = model.weights() * element;
   if (copies_reference) bytes.reference = bytes.weights;
   bytes.gradients = model.lora ? model.adapter() * std::max(element, 4.0) : bytes.weights;
   bytes.trained = (model.lora ? 3 : 2) * bytes.gradients;
-  // A token's, in numbers: what the parts of a layer keep. Two norms' inputs and outputs; queries, keys and values, under
-  // an adapter before they are turned and after, and half of them again for attention's copies, which long rows need and
-  // short ones do not; attention's output, twice; gates and values, under an adapter with their product.
-  const double layer = 4 * d + (model.lora ? 2.5 : 1.5) * qkv + 2 * seen + (model.lora ? 3 : 2) * mlp;
+  // A token's, in numbers: what the parts of a layer keep, with an adapter and without. What goes into its two halves;
+  // queries, keys and values, and half of them again for attention's copies, which long rows need and short ones do not;
+  // attention's output, twice; gates and values.
+  const double layer = 2 * d + 1.5 * qkv + 2 * seen + 2 * mlp;
   const double layers = number(model.config.num_hidden_layers);
   bytes.activations =
       element * pass.fed * (model.recompute_activations ? layers * d + layer : layers * layer);
   bytes.transient = element * pass.fed * (3 * mlp + 2 * d);
-  // Hidden states and their gradients; a chunk of logits, with its like while a gradient is made of it.
-  const double logits = pass.predicted * vocabulary * std::max(element, 4.0);
-  const double workspace = std::min(logits, number(head.workspace.value()));
-  const double float_copy = element < 4 ? 0.5 * workspace : 0.0;
-  bytes.head = 3 * element * pass.predicted * d + workspace + float_copy;
-  if (!model.lora) bytes.head += workspace + vocabulary * d * std::max(element, 4.0);
+  // The hidden states that predict, and what the head makes of them.
+  const auto predicted = static_cast<std::int64_t>(pass.predicted);
+  bytes.head =
+      element * pass.predicted * d + head_memory({.tokens = predicted,
+                                                  .hidden = model.config.hidden_size,
+                                                  .vocabulary = model.config.vocab_size,
+                                                  .element_bytes = static_cast<std::int64_t>(element)},
+                                                 !model.lora, head);
   return bytes;
 }
 
