@@ -34,7 +34,7 @@ tithe::RecordJson settings_json(const TrainSettings& settings, tithe::Tokens pos
       {"adapter", settings.model.adapter.empty() ? tithe::RecordJson(nullptr)
                                                  : tithe::RecordJson(text_of(settings.model.adapter))},
       {"dtype", settings.model.dtype},
-      {"device", settings.model.device},
+      {"model_device", settings.model.device},
       {"chat_format", settings.model.chat_format ? tithe::RecordJson(*settings.model.chat_format)
                                                  : tithe::RecordJson(nullptr)},
       {"recompute_activations", settings.recompute_activations},
