@@ -7,8 +7,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
-#include <ATen/ops/zeros.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -40,7 +40,7 @@ double median(std::vector<double> values) {
 std::vector<Part> limits(at::ScalarType dtype) {
   constexpr std::int64_t n = 2048, streamed = std::int64_t{1} << 25;
   const at::Tensor a = at::randn({n, n}).to(dtype), b = at::randn({n, n}).to(dtype), c = at::empty_like(a);
-  const at::Tensor x = at::zeros({streamed}), y = at::zeros({streamed});
+  const at::Tensor x = at::ones({streamed}), y = at::ones({streamed});
   return {{.name = "peak",
            .operations = 2.0 * n * n * n,
            .run =
