@@ -259,6 +259,21 @@ CATCH_TEST_CASE("a stop is obeyed at the next pass, also among those without gra
   }
 }
 
+CATCH_TEST_CASE("a step says how well its rows were packed", "[train]") {
+  const Rows rows{{.prompt = TokenIds(5, 3), .completions = {{1, 2, 4}, {1, 2, 3, 4}}},
+                  {.prompt = TokenIds(2, 3), .completions = {{1}, {2, 3}}}};
+  std::vector<double> packing;
+  StageOptions options = three_epochs();
+  options.batch_size = 2;
+  const Decoder model = small_decoder();
+  train_stage(model, dpo(model), rows, options,
+              {.on_step = [&](const StepRecord& step) { packing.push_back(step.at("packing")); }});
+  // Two of the first row's tokens and no last one: 5 + 2 + 0 + 1 are fed of 7 + 8; of the second row's 2 + 0 + 1 of 2 + 3.
+  const double expected = (7.0 + 8 + 2 + 3) / static_cast<double>(pack(rows).fed_tokens());
+  CATCH_CHECK(pack(rows).fed_tokens() == 8 + 3);
+  CATCH_CHECK(packing == std::vector<double>(3, expected));
+}
+
 CATCH_TEST_CASE("rows that an objective cannot read are refused before training", "[train]") {
   const Decoder model = small_decoder();
   const auto refuse = [&](const auto& objective, const Rows& rows, const char* text) {

@@ -105,6 +105,13 @@ class AttentionPlan {
     if (!in_order) order_ = on_device(rows.device(), order);
   }
 
+  /// A prompt and its longest completion up to which attention is dense on the CPU: what a head of them is computed in fits
+  /// the second cache, and it was faster than the other paths by benchmarks/parts.cpp. Below float32 those multiply faster.
+  [[nodiscard]] static std::int64_t longest_dense(at::ScalarType dtype) {
+    if (dtype == at::kHalf) return 0;
+    return dtype == at::kBFloat16 ? 768 : 2048;
+  }
+
   /// q [T, heads, d], k and v [T, kv_heads, d] → [T, heads · d]. The layer does not matter here; it does where keys
   /// are cached.
   at::Tensor operator()(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k,
@@ -136,9 +143,6 @@ class AttentionPlan {
   // Both measured by benchmarks/parts.cpp (attention), on one core with heads of 8 to 64.
   /// Tokens that a row feeds: beyond it the padded square costs more than the calls it saves.
   static constexpr std::int64_t longest_gathered = 150;
-  /// A prompt and its longest completion: up to here what a head of them is computed in fits the second cache. Below
-  /// float32 the other paths multiply faster.
-  static constexpr std::int64_t longest_dense = 2048, longest_dense_narrow = 768;
   /// A group's padded length may exceed its shortest row's by this factor; a new group costs a few more operators.
   static constexpr double group_spread = 1.25;
   static constexpr std::int64_t group_slack = 16;
@@ -162,8 +166,7 @@ class AttentionPlan {
     return rows.device().is_cpu() && (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16);
   }
   [[nodiscard]] bool prefers_dense(const PackedRows& rows) const {
-    const bool narrow = c10::typeMetaToScalarType(options_.dtype()) == at::kBFloat16;
-    const std::int64_t longest = narrow ? longest_dense_narrow : longest_dense;
+    const std::int64_t longest = longest_dense(c10::typeMetaToScalarType(options_.dtype()));
     return can_be_dense(rows) && std::ranges::all_of(rows.extents, [=](const RowExtent& row) {
              return longest_path(row) <= longest;
            });

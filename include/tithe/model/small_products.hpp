@@ -103,7 +103,7 @@ struct SmallProduct {
   template <int rows, int vectors, int lanes>
   TITHE_ALWAYS_INLINE void take_tile(std::int64_t row, std::int64_t column) const {
     using Numbers = Lanes<Wide<T>, lanes>;
-    Numbers sums[rows][vectors];
+    Numbers sums[static_cast<std::size_t>(rows)][static_cast<std::size_t>(vectors)];
     for (int r = 0; r < rows; ++r) {
       for (int v = 0; v < vectors; ++v) {
         sums[r][v] = Numbers{};

@@ -15,6 +15,7 @@
 #include "tithe/data/pack.hpp"
 #include "tithe/data/row.hpp"
 #include "tithe/logprob/head_memory.hpp"
+#include "tithe/model/attention.hpp"
 #include "tithe/model/config.hpp"
 #include "tithe/model/layer.hpp"
 #include "tithe/model/lora.hpp"
@@ -66,14 +67,16 @@ struct TrainedModel {
 
 /// The work in some rows, added up.
 struct RowWork {
-  double fed = 0;        ///< tokens that go through the layers; what all completions begin with once
-  double predicted = 0;  ///< tokens that go through the head
-  double attended = 0;   ///< pairs of a token and one that it sees
+  double fed = 0;            ///< tokens that go through the layers; what all completions begin with once
+  double predicted = 0;      ///< tokens that go through the head
+  double attended = 0;       ///< pairs of a token and one that it sees
+  std::int64_t longest = 0;  ///< tokens of the longest sequence, a prompt with its completion
 
   RowWork& operator+=(const RowWork& more) {
     fed += more.fed;
     predicted += more.predicted;
     attended += more.attended;
+    longest = std::max(longest, more.longest);
     return *this;
   }
 };
@@ -82,7 +85,7 @@ inline RowWork work_of(const Row& row) {
   const auto prompt = static_cast<double>(row.prompt.size());
   const auto shared = static_cast<double>(detail::shared_tokens(row));
   const double trunk = prompt + shared;
-  RowWork work{.fed = trunk, .attended = trunk * (trunk + 1) / 2};
+  RowWork work{.fed = trunk, .attended = trunk * (trunk + 1) / 2, .longest = row.longest_path().value()};
   for (std::size_t i = 0; i < row.completions.size(); ++i) {
     const double own = std::max(0.0, static_cast<double>(row.completions[i].size()) - 1 - shared);
     work.fed += own;
@@ -112,7 +115,10 @@ inline RowWork largest_pass(std::span<const Row> rows, std::int64_t batch_size, 
   if (longest.empty() || max_tokens == Tokens{}) return pass;
   const double let_through = TrainedModel::number(std::max(max_tokens, longest.front()->tokens()).value());
   const double share = std::min(1.0, let_through / tokens);
-  return {.fed = share * pass.fed, .predicted = share * pass.predicted, .attended = share * pass.attended};
+  return {.fed = share * pass.fed,
+          .predicted = share * pass.predicted,
+          .attended = share * pass.attended,
+          .longest = pass.longest};
 }
 
 /// Floating-point operations, a product and a sum being two, in matrix products; the rest is a few per cent.
@@ -170,14 +176,17 @@ inline MemoryEstimate memory_of(const TrainedModel& model, const RowWork& pass, 
   if (copies_reference) bytes.reference = bytes.weights;
   bytes.gradients = model.lora ? model.adapter() * std::max(element, 4.0) : bytes.weights;
   bytes.trained = (model.lora ? 3 : 2) * bytes.gradients;
-  // A token's, in numbers: what the parts of a layer keep, with an adapter and without. What goes into its two halves;
-  // queries, keys and values, and half of them again for attention's copies, which long rows need and short ones do not;
-  // attention's output, twice; gates and values.
-  const double layer = 2 * d + 1.5 * qkv + 2 * seen + 2 * mlp;
+  // A token's, in numbers: what goes into a layer's two halves; queries, keys and values, and where no dense attention runs
+  // half of them and the output again; attention's output; gates and values; below float32 what an adapter makes of x.
+  const bool narrow = c10::elementSize(model.dtype) < 4;
+  const double copied = pass.longest > AttentionPlan::longest_dense(model.dtype) ? 1 : 0;
+  const double low = model.lora && narrow ? 7 * number(model.lora->rank) : 0;
+  const double layer = 2 * d + qkv + seen + copied * (0.5 * qkv + seen) + 2 * mlp + low;
   const double layers = number(model.config.num_hidden_layers);
   bytes.activations =
       element * pass.fed * (model.recompute_activations ? layers * d + layer : layers * layer);
-  bytes.transient = element * pass.fed * (3 * mlp + 2 * d);
+  // Under an adapter a merged weight and a gradient of its size come and go, unless they are narrower than it.
+  bytes.transient = element * (pass.fed * (3 * mlp + 3 * d) + (model.lora && !narrow ? 2 * mlp * d : 0));
   // The hidden states that predict, and what the head makes of them.
   const auto predicted = static_cast<std::int64_t>(pass.predicted);
   bytes.head =

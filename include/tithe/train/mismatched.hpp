@@ -42,7 +42,18 @@ namespace tithe {
   return mismatched;
 }
 
-/// Those of every step of a stage, epoch after epoch.
+/// The rows of a step with their own completion and then the mismatched one.
+[[nodiscard]] inline Rows beside_their_own(const Rows& mismatched, const StepBatch& step) {
+  Rows both;
+  for (std::size_t place = 0; place < mismatched.size(); ++place) {
+    both.push_back(step.rows[step.batch[place]].with_only(0));
+    const std::span spans = mismatched[place].unscored_of(0);
+    both.back().add_completion(mismatched[place].completions.front(), TokenSpans(spans.begin(), spans.end()));
+  }
+  return both;
+}
+
+/// The mismatched rows of every step of a stage, epoch after epoch.
 [[nodiscard]] inline Rows mismatched_of_stage(std::span<const Row> rows, const StageOptions& options) {
   const Tokens longest_path = longest_path_of(rows);
   Rows mismatched;

@@ -7,15 +7,12 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <numeric>
-#include <range/v3/view/transform.hpp>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -30,6 +27,7 @@
 #include "tithe/logprob/statistics.hpp"
 #include "tithe/loss/concept.hpp"
 #include "tithe/model/concept.hpp"
+#include "tithe/train/completion_sums.hpp"
 #include "tithe/train/fetched.hpp"
 #include "tithe/train/formula.hpp"
 #include "tithe/train/mismatched.hpp"
@@ -94,10 +92,10 @@ class PreferenceObjective {
     Whole facts{static_cast<double>(step.batch.size()), {}, step.running};
     if constexpr (NeedsMismatched<Loss>) {
       const at::NoGradGuard no_grad;
-      const MismatchedLogProbs<at::Tensor> mismatched = mismatched_logprobs(model, step, stop);
+      const MismatchedLogProbs<at::Tensor> mismatched =
+          mismatched_logprobs(model, step, facts.references, stop);
       if (stop.stop_requested()) return facts;
       facts.coupling = as_list(loss_.couple(mismatched));
-      // One a row stands in the order of the batch by now.
       std::vector<std::int64_t> places;
       for (const Indices& pass : step.passes) places.insert(places.end(), pass.begin(), pass.end());
       for (at::Tensor& each : facts.coupling) {
@@ -147,11 +145,6 @@ class PreferenceObjective {
   static constexpr bool on_pairs = std::same_as<typename Loss::Example, PreferencePair>;
   static constexpr bool looks_at_all_rows = (Coupled<Loss> && !NeedsMismatched<Loss>) || Stateful<Loss>;
 
-  template <GivesLogProbs M>
-  [[nodiscard]] at::Tensor completion_sums(const M& model, const PackedRows& rows) const {
-    return sum_by_completion(token_logprobs(model, rows, head_), rows);
-  }
-
   /// Values of the completions [K] as columns of the rows: of chosen and of rejected ones.
   [[nodiscard]] static std::pair<at::Tensor, at::Tensor> of_pairs(const at::Tensor& completions) {
     const at::Tensor pairs = completions.view({-1, 2});
@@ -163,9 +156,9 @@ class PreferenceObjective {
   [[nodiscard]] static LogProbs records(const TokenStatistics& tokens, const PackedRows& rows,
                                         const StepBatch& step, std::size_t pass) {
     const at::Tensor sums = sum_by_completion(tokens.logprobs, rows);
-    const at::Tensor lengths = completion_lengths(rows, sums.scalar_type());
     LogProbs read;
     if constexpr (on_pairs) {
+      const at::Tensor lengths = completion_lengths(rows, sums.scalar_type());
       std::tie(read.chosen, read.rejected) = of_pairs(sums);
       std::tie(read.chosen_tokens, read.rejected_tokens) = of_pairs(lengths);
       if constexpr (reads.mean_chosen_tokens) {
@@ -180,12 +173,21 @@ class PreferenceObjective {
             of_pairs(sum_by_completion(tokens.collisions, rows));
       }
     } else {
-      std::vector<double> verdicts;
-      for (const Row& row : step.rows_of(pass)) verdicts.push_back(row.desirable ? 1 : 0);
-      read = {sums, lengths,
-              on_device(sums.device(), at::tensor(verdicts, at::kDouble).to(sums.scalar_type()))};
+      read = labeled(sums, step, pass);
     }
     return read;
+  }
+
+  [[nodiscard]] static LogProbs labeled(const at::Tensor& sums, const StepBatch& step, std::size_t pass) {
+    std::vector<double> lengths, verdicts;
+    for (const Row& row : step.rows_of(pass)) {
+      lengths.push_back(static_cast<double>(row.scored_tokens(0)));
+      verdicts.push_back(row.desirable ? 1 : 0);
+    }
+    const auto column = [&](const std::vector<double>& values) {
+      return on_device(sums.device(), at::tensor(values, at::kDouble).to(sums.scalar_type()));
+    };
+    return {sums, column(lengths), column(verdicts)};
   }
 
   template <LanguageModel M>
@@ -220,28 +222,27 @@ class PreferenceObjective {
     return {std::move(policy), std::move(reference)};
   }
 
+  /// Of the mismatched completions. The reference gives the rows' own with them, behind one prompt: `references`.
   template <LanguageModel M>
   [[nodiscard]] MismatchedLogProbs<at::Tensor> mismatched_logprobs(const M& model, const StepBatch& step,
+                                                                   std::vector<LogProbs>& references,
                                                                    const std::stop_token& stop) const {
+    const auto sums = [&](const auto& of, const Rows& rows, std::int64_t count) {
+      return completion_sums(of, rows, count, device_of(model), step.limits, head_, stop);
+    };
     const Rows mismatched = mismatched_of(step);
-    Indices all(mismatched.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    at::Tensor policy, reference;
-    for (const Indices& places : passes_of(all, mismatched, step.limits)) {
+    const at::Tensor policy = sums(model, mismatched, 1);
+    if constexpr (NeedsReference<Loss>) {
+      const at::Tensor reference = sums(reference_, beside_their_own(mismatched, step), 2);
       if (stop.stop_requested()) return {};
-      const PackedRows rows =
-          pack_for(model, places | ranges::views::transform(
-                                       [&](std::size_t place) -> const Row& { return mismatched[place]; }));
-      const std::vector<std::int64_t> targets(places.begin(), places.end());
-      const at::Tensor index = on_device(rows.device(), targets);
-      const auto place_into = [&](at::Tensor& whole, const at::Tensor& sums) {
-        if (!whole.defined()) whole = at::zeros({std::ssize(mismatched)}, sums.options());
-        whole.index_copy_(0, index, sums);
-      };
-      place_into(policy, completion_sums(model, rows));
-      if constexpr (NeedsReference<Loss>) place_into(reference, completion_sums(reference_, rows));
+      for (std::size_t pass = 0; pass < step.passes.size(); ++pass) {
+        const std::vector<std::int64_t> places(step.passes[pass].begin(), step.passes[pass].end());
+        const at::Tensor index = on_device(reference.device(), places);
+        references.push_back(labeled(reference.select(1, 0).index_select(0, index), step, pass));
+      }
+      return {policy.select(1, 0), reference.select(1, 1)};
     }
-    return {policy, reference};
+    return {stop.stop_requested() ? policy : policy.select(1, 0), {}};
   }
 
   template <class Coupling>

@@ -4,8 +4,11 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <iterator>
 #include <range/v3/view/transform.hpp>
 #include <span>
 #include <string>
@@ -17,6 +20,7 @@
 #include "tithe/core/record.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/data/batches.hpp"
+#include "tithe/data/pack.hpp"
 #include "tithe/data/row.hpp"
 #include "tithe/loss/column.hpp"
 #include "tithe/train/fetched.hpp"
@@ -40,6 +44,22 @@ struct StepBatch {
     Tokens sum{};
     for (const std::size_t row : batch) sum += rows[row].tokens();
     return sum;
+  }
+  /// How many tokens the step's sequences have, each a prompt with one of its completions as far as it is fed, for every
+  /// token that goes through the layers: what sharing saves. Nothing is padded.
+  [[nodiscard]] double packing() const {
+    std::int64_t sequences = 0, fed = 0;
+    for (const std::size_t row : batch) {
+      const std::int64_t shared = detail::shared_tokens(rows[row]), prompt = std::ssize(rows[row].prompt);
+      fed += prompt + shared;
+      for (const TokenIds& completion : rows[row].completions) {
+        const std::int64_t of_completion = std::max<std::int64_t>(std::ssize(completion) - 1, 0);
+        sequences += prompt + of_completion;
+        fed += of_completion - shared;
+      }
+      if (rows[row].completions.empty()) sequences += prompt;
+    }
+    return static_cast<double>(sequences) / static_cast<double>(fed);
   }
   /// How many tokens of the first completions of the step's rows are predicted, on average.
   [[nodiscard]] double mean_first_length() const {

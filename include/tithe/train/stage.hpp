@@ -200,6 +200,7 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
                                                   {{"grad_norm", norm},
                                                    {"learning_rate", rate},
                                                    {"tokens", static_cast<double>(tokens.value())},
+                                                   {"packing", step.packing()},
                                                    {"step_seconds", seconds}});
       state = {.step = state.step + 1,
                .tokens = state.tokens + tokens,
