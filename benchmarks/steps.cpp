@@ -13,9 +13,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cases.hpp"
+#include "shapes.hpp"
 #include "tithe/logprob/logprobs.hpp"
 #include "tithe/loss/cross_entropy.hpp"
 #include "tithe/loss/dpo.hpp"
@@ -26,12 +28,19 @@ namespace {
 
 enum Model : std::int64_t {
   miniature,
-  stories
+  stories,
+  long_prompts  ///< shape S384: prompts three times as long as completions
 };
 
 /// The case of a model, or a skip where its data are missing.
 std::optional<bench::Case> case_of(benchmark::State& state) {
   if (state.range(0) == miniature) return bench::miniature();
+  if (state.range(0) == long_prompts) {
+    const bench::Shape shape = bench::shape_of("S384");
+    tithe::Decoder model = tithe::Decoder::initialize(shape.config(), {}, tithe::Seed{1});
+    model.add_adapter({.rank = 32, .alpha = 32});
+    return bench::Case{std::move(model), shape.rows(), shape.pairs};
+  }
   const std::filesystem::path data = bench::data_folder();
   if (std::filesystem::exists(data / "stories260k")) {
     return bench::checkpoint(data / "stories260k", data / "gsm8k" / "preferences.jsonl");
@@ -139,8 +148,8 @@ void pairs(benchmark::State& state) {
   }
 }
 BENCHMARK(pairs)
-    ->ArgNames({"stories", "padded"})
-    ->ArgsProduct({{miniature, stories}, {0, 1}})
+    ->ArgNames({"model", "padded"})
+    ->ArgsProduct({{miniature, stories, long_prompts}, {0, 1}})
     ->MeasureProcessCPUTime()
     ->Unit(benchmark::kMillisecond);
 

@@ -67,15 +67,27 @@ struct TrainedModel {
 
 /// The work in some rows, added up.
 struct RowWork {
-  double fed = 0;            ///< tokens that go through the layers; what all completions begin with once
-  double predicted = 0;      ///< tokens that go through the head
-  double attended = 0;       ///< pairs of a token and one that it sees
-  std::int64_t longest = 0;  ///< tokens of the longest sequence, a prompt with its completion
+  double fed = 0;             ///< tokens that go through the layers; what all completions begin with once
+  double predicted = 0;       ///< tokens that go through the head
+  double attended = 0;        ///< pairs of a token and one that it sees
+  double trunk = 0;           ///< of the fed tokens, those of prompts and what all completions begin with
+  double trunk_attended = 0;  ///< of the pairs, those within them
+  std::int64_t longest = 0;   ///< tokens of the longest sequence, a prompt with its completion
+
+  /// That of other completions of such lengths behind the same prompts, which somebody else feeds.
+  [[nodiscard]] RowWork behind_trunk() const {
+    return {.fed = fed - trunk,
+            .predicted = predicted,
+            .attended = attended - trunk_attended,
+            .longest = longest};
+  }
 
   RowWork& operator+=(const RowWork& more) {
     fed += more.fed;
     predicted += more.predicted;
     attended += more.attended;
+    trunk += more.trunk;
+    trunk_attended += more.trunk_attended;
     longest = std::max(longest, more.longest);
     return *this;
   }
@@ -85,7 +97,11 @@ inline RowWork work_of(const Row& row) {
   const auto prompt = static_cast<double>(row.prompt.size());
   const auto shared = static_cast<double>(detail::shared_tokens(row));
   const double trunk = prompt + shared;
-  RowWork work{.fed = trunk, .attended = trunk * (trunk + 1) / 2, .longest = row.longest_path().value()};
+  RowWork work{.fed = trunk,
+               .attended = trunk * (trunk + 1) / 2,
+               .trunk = trunk,
+               .trunk_attended = trunk * (trunk + 1) / 2,
+               .longest = row.longest_path().value()};
   for (std::size_t i = 0; i < row.completions.size(); ++i) {
     const double own = std::max(0.0, static_cast<double>(row.completions[i].size()) - 1 - shared);
     work.fed += own;
@@ -118,6 +134,8 @@ inline RowWork largest_pass(std::span<const Row> rows, std::int64_t batch_size, 
   return {.fed = share * pass.fed,
           .predicted = share * pass.predicted,
           .attended = share * pass.attended,
+          .trunk = share * pass.trunk,
+          .trunk_attended = share * pass.trunk_attended,
           .longest = pass.longest};
 }
 

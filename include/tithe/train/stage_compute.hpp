@@ -55,7 +55,9 @@ inline Operations operations_of(const TrainedModel& model, RowWork work, const S
                  .reference = (stage.caches_reference ? 1 : epochs) * epoch.reference};
   if (stage.needs_mismatched) {  // in every epoch others, whose lengths are like the rows' own
     all.forward += epochs * epoch.forward;
-    all.reference += epochs * epoch.reference;
+    // A live reference reads them with the rows' own, behind one prompt; a cached one by themselves, once each.
+    const RowWork asked = stage.caches_reference ? work : work.behind_trunk();
+    all.reference += epochs * operations_of(model, asked, stage.asks_reference).reference;
   }
   return all;
 }
