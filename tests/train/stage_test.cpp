@@ -8,6 +8,7 @@
 #include <limits>
 #include <numbers>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -181,6 +182,62 @@ CATCH_TEST_CASE("a row with a NaN of its own is named alone", "[train]") {
       thrown<NonFiniteError>([&] { train_stage(model, SupervisedObjective<CrossEntropy>{}, rows, {}); });
   CATCH_CHECK(error.rows == std::vector<std::string>{"bad"});
   CATCH_CHECK(contains(error.what(), "\"bad\""));
+}
+
+namespace {
+
+/// An objective of one's own: cross-entropy, with what a pass gives changed on its way to the stage.
+template <class Change>
+struct Changed {
+  Change change;
+  SupervisedObjective<CrossEntropy> objective{};
+
+  void require(std::span<const Row> rows) const { objective.require(rows); }
+  auto whole(const auto& model, const StepBatch& step, const std::stop_token& stop) const {
+    return objective.whole(model, step, stop);
+  }
+  PassResult pass(const auto& model, const StepBatch& step, std::size_t pass, const auto& whole) const {
+    PassResult result = objective.pass(model, step, pass, whole);
+    change(result);
+    return result;
+  }
+};
+
+/// The loss of the last step.
+double loss_of(const Decoder& model, void (*change)(PassResult&)) {
+  double loss = 0;
+  train_stage(model, Changed{change}, small_rows(8, 1), three_epochs(),
+              {.on_step = [&](const StepRecord& record) { loss = record.at("loss"); }});
+  return loss;
+}
+
+}  // namespace
+
+CATCH_TEST_CASE("a pass that does not say its loss in numbers is read or refused", "[train]") {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  const double whole = loss_of(small_decoder(), [](PassResult&) {});
+  CATCH_CHECK(whole > 0);
+  CATCH_CHECK(loss_of(small_decoder(), [](PassResult& result) {
+                result = {.loss = result.loss, .row_losses = result.row_losses};
+              }) == whole);
+  const Decoder model = small_decoder();
+  const auto refuse = [&](void (*change)(PassResult&), const char* text) {
+    const auto error = thrown<ShapeError>([&] { loss_of(model, change); });
+    CATCH_CHECK(contains(error.what(), "train_stage needs 8 numbers in PassResult::row_losses"));
+    CATCH_CHECK(contains(error.what(), text));
+  };
+  refuse([](PassResult& result) { result.row_losses.clear(); }, "found 0");
+  refuse([](PassResult& result) { result.row_losses.pop_back(); }, "found 7");
+  refuse([](PassResult& result) { result.row_losses.push_back(1); }, "found 9");
+  // Of rows that are finite, each: no one of them can be named alone.
+  const auto error = thrown<NonFiniteError>([&] {
+    loss_of(model, [](PassResult& result) {
+      result = {.loss = result.loss * nan, .row_losses = result.row_losses};
+    });
+  });
+  CATCH_CHECK(error.rows.size() == 8);
+  CATCH_CHECK(contains(error.what(), "NaN or infinity for 8 rows together"));
+  CATCH_CHECK(same_bits(model, small_decoder()));
 }
 
 CATCH_TEST_CASE("a gradient that is not finite stops before the optimizer", "[train]") {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <limits>
 #include <range/v3/view/transform.hpp>
 #include <span>
 #include <string>
@@ -77,9 +78,10 @@ struct StepBatch {
 /// What one pass gives. The sum of `loss` over a step's passes is the step's loss: its denominator is the whole
 /// batch's.
 struct PassResult {
-  at::Tensor loss{};                 ///< scalar, to be differentiated
-  double value = 0;                  ///< its number
-  std::vector<double> row_losses{};  ///< of the pass's rows
+  at::Tensor loss{};  ///< scalar, to be differentiated
+  /// Its number, for who has it on the host already. Left NaN it is read from `loss`.
+  double value = std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> row_losses{};  ///< of each of the pass's rows, in their order
   Means means{};
   RunningMean running{};  ///< as this step leaves it
 };
@@ -116,6 +118,21 @@ inline void require_completions(std::span<const Row> rows, std::size_t count) {
 }
 
 inline double total(const Column& numbers) { return sum(numbers)[0]; }
+
+/// The number of a pass's loss.
+inline double value_of(const PassResult& result) {
+  return std::isnan(result.value) ? result.loss.item<double>() : result.value;
+}
+
+/// Throws ShapeError for a pass that says of more or fewer rows than it has what their loss is.
+inline void require_row_losses(const PassResult& result, std::size_t rows) {
+  if (result.row_losses.size() == rows) return;
+  throw ShapeError{
+      {.who = "train_stage",
+       .required = std::to_string(rows) + " numbers in PassResult::row_losses, one a row of the pass",
+       .found = std::to_string(result.row_losses.size()),
+       .fix = "Set the loss of every row in the objective's pass()"}};
+}
 
 /// The field's figures of a pass of pairs.
 inline void add_figures(Means& means, const PairLogProbs<Column>& policy,

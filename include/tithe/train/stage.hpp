@@ -72,20 +72,24 @@ struct StageReport {
 
 namespace detail {
 
-/// Names the rows whose loss is not finite before their gradient reaches anything.
-inline void require_finite_losses(const PassResult& result, const StepBatch& step, std::size_t pass) {
+/// The number of a pass's loss. Names the rows whose loss is not finite before their gradient reaches anything: all of the
+/// pass where each is finite, but not what they come to together.
+inline double finite_loss(const PassResult& result, const StepBatch& step, std::size_t pass) {
+  require_row_losses(result, step.passes[pass].size());
+  const double value = value_of(result);
   const auto is_finite = [](double loss) { return std::isfinite(loss); };
-  if (std::ranges::all_of(result.row_losses, is_finite)) return;
+  const bool rows_are_finite = std::ranges::all_of(result.row_losses, is_finite);
+  if (rows_are_finite && is_finite(value)) return value;
   std::vector<std::string> ids;
   std::size_t place = 0;
   for (const Row& row : step.rows_of(pass)) {
-    if (!is_finite(result.row_losses[place++])) ids.push_back(row.id);
+    if (!is_finite(result.row_losses[place++]) || rows_are_finite) ids.push_back(row.id);
   }
   throw NonFiniteError{
       {.who = "train_stage",
-       .required = "a finite loss for every row",
-       .found =
-           "NaN or infinity for " + std::to_string(ids.size()) + " of them, first \"" + ids.front() + '"',
+       .required = rows_are_finite ? "a finite loss of every pass" : "a finite loss for every row",
+       .found = "NaN or infinity for " + std::to_string(ids.size()) +
+                (rows_are_finite ? " rows together" : " of them") + ", first \"" + ids.front() + '"',
        .fix = "Look at those rows; lower the learning rate if they are sound. No weight was changed"},
       ids};
 }
@@ -120,7 +124,7 @@ inline StepRecord record_of(const StageState& state, StepRecord form, std::int64
 ///
 /// A step's batch is cut into passes that fit the limits; denominators and couplings are the whole batch's, so that
 /// the cut never changes the result. Throws OptionError for options out of range, ShapeError for rows that the
-/// objective cannot read, and NonFiniteError, naming the rows, before a loss or gradient that is not finite can change
+/// objective cannot read and for a pass without a loss for each of its rows, and NonFiniteError, naming the rows, before a loss or gradient that is not finite can change
 /// a weight.
 template <LanguageModel M, class Objective>
 StageReport train_stage(const M& model, const Objective& objective, std::span<const Row> rows,
@@ -180,9 +184,9 @@ StageReport train_stage(const M& model, const Objective& objective, std::span<co
           return finished(true);
         }
         const PassResult result = objective.pass(model, step, pass, whole);
-        detail::require_finite_losses(result, step, pass);
+        const double loss = detail::finite_loss(result, step, pass);
         result.loss.backward();
-        state.loss += result.value;
+        state.loss += loss;
         state.means.add(result.means);
         running = result.running;
         ++state.pass;
