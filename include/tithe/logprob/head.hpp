@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <utility>
 
-#include "tithe/core/error.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/data/autograd.hpp"
 #include "tithe/logprob/head_blocks.hpp"
@@ -44,7 +43,7 @@ struct FrozenHead : torch::autograd::Function<FrozenHead> {
     return logprobs;
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("FrozenHead");
+    const BackwardByHand by_hand{"FrozenHead"};
     const at::Tensor gradient = context->get_saved_variables()[0];
     at::Tensor scaled = at::empty(gradient.sizes(), gradient.options());
     at::mul_out(scaled, gradient, upstream[0].unsqueeze(1));  // in float32 or wider, and rounded once
@@ -52,7 +51,7 @@ struct FrozenHead : torch::autograd::Function<FrozenHead> {
   }
 };
 
-/// A head that is trained too: the logits are computed again in the backward pass, unless all fitted the workspace.
+/// A head that is trained too: the logits are computed again in the backward pass, unless all were one block.
 struct TrainableHead : torch::autograd::Function<TrainableHead> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& head,
                             const at::Tensor& targets, std::int64_t workspace) {
@@ -69,9 +68,8 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
     return pass.logprobs;
   }
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
-    if (at::GradMode::is_enabled()) throw GradientError::second_derivative("TrainableHead");
-    // Below it, writing over what was kept is no change that autograd would refuse to unpack the next time.
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    // Below autograd, writing over what was kept is no change that it would refuse to unpack the next time.
+    const BackwardByHand by_hand{"TrainableHead"};
     const auto saved = context->get_saved_variables();
     const at::Tensor &hidden = saved[0], &head = saved[1], &targets = saved[2], &softmax = saved[3];
     const HeadOptions options{.workspace = Bytes{context->saved_data["workspace"].toInt()}};
@@ -91,10 +89,13 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
 /// Log-probabilities [n] of targets [n] under hidden states [n, d] and a head [vocabulary, d], float32 or wider.
 ///
 /// No more than `options.workspace` of logits exists at a time, or 256 of a row; on other devices than CPUs, a row, and below
-/// float32 twice as much again. Beside it are sums of the hidden states' shape, in float32 or wider. A trained head whose
-/// logits fit keeps them until the backward pass. Gradients flow to the hidden states, and to the head if it requires
-/// them; they are rounded to the model's dtype once, and that of a frozen head once more when it is scaled. Throws
-/// ShapeError for a target outside the vocabulary.
+/// float32 twice as much again. Beside it are sums of the hidden states' shape, in float32 or wider. On a CPU a trained head
+/// has logits of all rows together, for at least as many tokens of the vocabulary as a hidden state has numbers, rounded up
+/// to 64, be that more than the workspace; if that is the whole vocabulary, or all of it fits, it keeps them until the
+/// backward pass. Gradients flow to the hidden states, and to the head if it requires them; they are rounded to the model's
+/// dtype once, and that of a frozen head once more when it is scaled. Throws ShapeError for a target outside the vocabulary
+/// where all three are on the host, of one of the dtypes float64, float32, bfloat16 and float16 and with int64 targets;
+/// elsewhere LibTorch itself refuses it.
 inline at::Tensor head_logprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& targets,
                                 const HeadOptions& options = {}) {
   if (at::GradMode::is_enabled() && head.requires_grad()) {

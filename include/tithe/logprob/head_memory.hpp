@@ -38,23 +38,27 @@ struct HeadBlock {
     const std::int64_t n = std::max<std::int64_t>(1, shape.tokens), parts = (n + most_rows - 1) / most_rows;
     HeadBlock block{.rows = (n + parts - 1) / parts};
     // Where little fits, blocks become narrower first, and then there are fewer rows.
-    block.width = std::clamp<std::int64_t>(fit / block.rows, 256, widest_block);
+    block.width = std::clamp<std::int64_t>(whole_vectors(fit / block.rows), 256, widest_block);
     block.width = std::min(block.width, shape.vocabulary);
-    block.rows = std::clamp<std::int64_t>(fit / block.width, 1, block.rows);
+    block.rows = std::clamp<std::int64_t>(fit / stride(block.width), 1, block.rows);
     return block;
   }
-  /// All rows together: all logits if they fit, and never less of them than the hidden states themselves are.
+  /// All rows together: all logits if they fit, and never less of them than the hidden states themselves are. So one block
+  /// of them all is either in the workspace or the least that there can be.
   static HeadBlock of_all_rows(const HeadShape& shape, const HeadOptions& options) {
     const std::int64_t fit = options.workspace.value() / shape.element_bytes;
     const std::int64_t n = std::max<std::int64_t>(1, shape.tokens);
-    if (fit / n >= shape.vocabulary) return {.rows = n, .width = shape.vocabulary};
-    const std::int64_t width = std::clamp(fit / n, shape.hidden, std::max(shape.hidden, widest_block));
+    if (fit / n >= stride(shape.vocabulary)) return {.rows = n, .width = shape.vocabulary};
+    const std::int64_t least = stride(shape.hidden);
+    const std::int64_t width = std::clamp(whole_vectors(fit / n), least, std::max(least, widest_block));
     return {.rows = n, .width = std::min(width, shape.vocabulary)};
   }
 
   /// From a row of logits to the next: rows begin where vectors do, and so many elements are there to be read and written
   /// without a loop for what is left.
   static constexpr std::int64_t stride(std::int64_t width) { return (width + 63) / 64 * 64; }
+  /// The widest that has a stride of so many numbers at most.
+  static constexpr std::int64_t whole_vectors(std::int64_t numbers) { return numbers / 64 * 64; }
   /// Numbers in the logits of a block.
   [[nodiscard]] std::int64_t numbers() const { return rows * stride(width); }
 };

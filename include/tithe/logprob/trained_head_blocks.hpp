@@ -20,7 +20,7 @@ namespace tithe::detail {
 struct TrainedHeadPass {
   at::Tensor logprobs{};
   at::Tensor softmax{};  ///< RunningSoftmax's numbers
-  at::Tensor logits{};   ///< [n, vocabulary] if all fit the workspace
+  at::Tensor logits{};   ///< [n, vocabulary] if all are one block
 };
 
 inline TrainedHeadPass trained_head_forward(const at::Tensor& hidden, const at::Tensor& head,
