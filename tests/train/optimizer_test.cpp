@@ -134,18 +134,43 @@ CATCH_TEST_CASE("bfloat16 takes the field's kernel, with moments in one tensor",
   CATCH_CHECK(largest_distance(ours, theirs) == 0);
 }
 
+CATCH_TEST_CASE("a step that failed leaves nothing for the next to do again", "[train]") {
+  const NamedTensors ours{{"leaf", at::randn({5, 3}).to(at::kBFloat16).requires_grad_(true)}};
+  const NamedTensors theirs = copies(ours);
+  AdamW adamw{ours, {}}, other{theirs, {}};
+  const at::Tensor gradient = at::randn({5, 3});
+  ours[0].tensor.mutable_grad() = gradient;  // of another dtype, which the kernel refuses
+  CATCH_CHECK_THROWS(adamw.step(ours, 1e-2));
+  CATCH_CHECK(largest_distance(ours, theirs) == 0);
+  other.state(theirs)[2].tensor.add_(1);  // the step was counted
+  for (const NamedTensors& parameters : {ours, theirs}) {
+    parameters[0].tensor.mutable_grad() = gradient.to(at::kBFloat16);
+  }
+  adamw.step(ours, 1e-2);
+  other.step(theirs, 1e-2);
+  CATCH_CHECK(largest_distance(ours, theirs) == 0);
+  CATCH_CHECK(adamw.state(ours)[2].tensor.item<double>() == 2);
+}
+
 CATCH_TEST_CASE("the optimizer's root is a unit in the last place off at most", "[train]") {
   constexpr float none = 0, infinity = std::numeric_limits<float>::infinity();
   CATCH_CHECK(detail::root(none) == none);
   CATCH_CHECK(detail::root(infinity) == infinity);
   CATCH_CHECK(std::isnan(detail::root(std::nanf(""))));
   double worst = 0;
-  for (float x = 2e-38F; x < 3e38F; x *= 1.00037F) {
+  using Limits = std::numeric_limits<float>;
+  for (float x = Limits::min(); x < 3e38F; x *= 1.00037F) {
     const double exact = std::sqrt(static_cast<double>(x));
     worst = std::max(worst, std::abs(static_cast<double>(detail::root(x)) - exact) / exact);
   }
-  CATCH_CHECK(worst < 1.5 * std::numeric_limits<float>::epsilon());
+  CATCH_CHECK(worst < 1.5 * Limits::epsilon());
   CATCH_CHECK(worst > 0);
+  bool is_between = true;
+  for (float x = Limits::denorm_min(); x < Limits::min(); x += x / 1000 + Limits::denorm_min()) {
+    const float found = detail::root(x);
+    is_between = is_between && found >= 0 && found <= std::sqrt(x) * (1 + 2 * Limits::epsilon());
+  }
+  CATCH_CHECK(is_between);
 }
 
 CATCH_TEST_CASE("the gradient's norm is that of all of it", "[train]") {

@@ -18,7 +18,8 @@
 /// bound by the operators that it is handed through, and here there are none.
 namespace tithe::detail {
 
-/// √x for finite x ≥ 0, to about a unit in the last place; infinity stays infinity, NaN stays NaN.
+/// √x for 0 and normal x > 0, to about a unit in the last place; infinity stays infinity, NaN stays NaN. For subnormal
+/// float32 it lies between 0 and √x, below 2e-19, which an ε of any use covers.
 ///
 /// In plain arithmetic for float32, which compilers turn into vectors: calls of std::sqrt they leave one by one, because of
 /// errno.
