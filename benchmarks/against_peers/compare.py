@@ -4,13 +4,14 @@
 
     python benchmarks/against_peers/compare.py build/release/benchmarks/peer_step --shapes T S --out FOLDER
 
-Each side is a process of its own, and they take turns. First their losses must agree; then come the medians of the
+Each side is a process of its own, and they take turns. First their losses must be finite and agree; then come the medians of the
 seconds that a step takes (of the process's processors; on a GPU, of the clock), their ratios, and the peak of memory
 beside the loaded model with its adapter. Everything goes to FOLDER/figures.json, the tables to FOLDER/figures.md.
 """
 import argparse
 import itertools
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -83,6 +84,11 @@ def commands(program, folder, method, dtype, threads, device):
     }
 
 
+def all_finite(losses):
+    """Whether every loss of every side is a number; what is none may arrive as null."""
+    return all(loss is not None and math.isfinite(loss) for found in losses.values() for loss in found)
+
+
 def apart(some, others):
     return max(abs(a - b) / max(abs(a), abs(b)) for a, b in zip(some, others))
 
@@ -101,8 +107,9 @@ def compare(given, name, method, dtype, folder, logs):
             if side in given.sides:
                 sides.append(Side(side, command, given.threads, logs / f"{name}-{method}-{dtype}-{side}.log"))
         losses = {side.name: answer["losses"] for side in sides if (answer := side.steps(given.agree))}
-        distance, between = farthest(losses)
-        agree = distance is None or distance <= TOLERANCES[dtype]
+        finite = all_finite(losses)
+        distance, between = farthest(losses) if finite else (None, None)
+        agree = finite and (distance is None or distance <= TOLERANCES[dtype])
         for _ in range(given.rounds if agree else 0):
             for side in sides:
                 if answer := side.steps(given.steps):
@@ -126,6 +133,8 @@ def set_beside_float32(line, lines):
     """How far each side's bfloat16 losses lie from the plain loop's float32 ones."""
     for exact in lines:
         if (exact["shape"], exact["method"], exact["dtype"]) == (line["shape"], line["method"], "float32"):
+            if not (all_finite(line["losses"]) and all_finite(exact["losses"])):
+                continue
             if line["dtype"] != "float32" and (losses := exact["losses"].get("plain")):
                 line["from_float32"] = {name: apart(mine, losses) for name, mine in line["losses"].items()}
 
