@@ -2,12 +2,10 @@
 #include "tithe/model/attention.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/einsum.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/softmax.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,57 +13,12 @@
 
 #include "random_model.hpp"
 #include "test.hpp"
+#include "unrolled_attention.hpp"
 
 namespace {
 
 using namespace tithe;
 using namespace tithe::test;
-
-constexpr std::int64_t head_size = 6;
-
-/// Causal attention of one sequence by its formula, without the library's kernel: softmax(qkᵀ/√d) v; query head h reads
-/// key and value head h / group. q [L, heads, d], k and v [L, kv_heads, d] → [L, heads · d].
-at::Tensor attend_one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  const std::int64_t group = q.size(1) / k.size(1);
-  const at::Tensor scores =
-      at::einsum("ihd,jhd->hij", {q, k.repeat_interleave(group, 1)}) / std::sqrt(head_size);
-  const at::Tensor later =
-      at::full({q.size(0), q.size(0)}, -std::numeric_limits<double>::infinity(), q.options()).triu(1);
-  return at::einsum("hij,jhd->ihd", {(scores + later).softmax(2), v.repeat_interleave(group, 1)}).flatten(1);
-}
-
-/// The same of packed rows: every prompt with each of its completions is a sequence of its own.
-at::Tensor attend_unrolled(const PackedRows& rows, const at::Tensor& q, const at::Tensor& k,
-                           const at::Tensor& v) {
-  at::Tensor out = at::zeros({rows.fed_tokens(), q.size(1) * q.size(2)}, at::kDouble);
-  for (const RowExtent& row : rows.extents) {
-    const at::Tensor prompt = at::arange(row.start, row.start + row.trunk());
-    std::int64_t begin = row.start + row.trunk();
-    std::vector<std::int64_t> lengths = row.branches;
-    if (lengths.empty()) lengths.push_back(0);
-    for (const std::int64_t length : lengths) {
-      const at::Tensor sequence = at::cat({prompt, at::arange(begin, begin + length)});
-      const auto pick = [&](const at::Tensor& x) { return x.index_select(0, sequence); };
-      out = out.index_copy(0, sequence, attend_one_sequence(pick(q), pick(k), pick(v)));
-      begin += length;
-    }
-  }
-  return out;
-}
-
-struct Heads {
-  at::Tensor q, k, v;
-  Heads(std::int64_t tokens, std::int64_t heads, std::int64_t kv_heads, std::uint64_t seed)
-      : q{random_tensor({tokens, heads, head_size}, seed).requires_grad_()},
-        k{random_tensor({tokens, kv_heads, head_size}, seed + 1).requires_grad_()},
-        v{random_tensor({tokens, kv_heads, head_size}, seed + 2).requires_grad_()} {}
-
-  /// Gradients of a random weighting of the outputs.
-  std::vector<at::Tensor> gradients(const at::Tensor& out) const {
-    (out * random_tensor(out.sizes(), 77)).sum().backward();
-    return take_gradients({{"q", q}, {"k", k}, {"v", v}});
-  }
-};
 
 /// The flash kernel by its definition, in float64: of each sequence the last query sees all keys, the one before it all but
 /// the last.
@@ -84,8 +37,8 @@ struct PlainKernel {
       const auto keys = [&](const at::Tensor& x) {
         return x.narrow(0, key[i], seen).repeat_interleave(q.size(1) / k.size(1), 1);
       };
-      const at::Tensor scores =
-          at::einsum("ihd,jhd->hij", {q.narrow(0, query[i], asking), keys(k)}) / std::sqrt(head_size);
+      const at::Tensor scores = at::einsum("ihd,jhd->hij", {q.narrow(0, query[i], asking), keys(k)}) /
+                                std::sqrt(static_cast<double>(q.size(2)));
       const at::Tensor later = at::full({asking, seen}, -std::numeric_limits<double>::infinity(), q.options())
                                    .triu(1 + (counts_from_the_end ? seen - asking : 0));
       outputs.push_back(at::einsum("hij,jhd->ihd", {(scores + later).softmax(2), keys(v)}));
@@ -97,6 +50,8 @@ struct PlainKernel {
 /// Float64 rounds at 1e-16 and a softmax over at most a few hundred keys adds up to some 1e-14.
 constexpr double value_tolerance = 1e-12;
 constexpr double gradient_tolerance = 1e-10;
+/// Float16 rounds at 2⁻¹¹; scores up to 8, which are rounded before their exponential, change a weight by 2⁻⁸ of itself.
+constexpr double float16_tolerance = 0x1p-8;
 
 void check_all_paths(const Rows& rows, std::int64_t heads, std::int64_t kv_heads, std::uint64_t seed) {
   const PackedRows packed = pack(rows);
@@ -120,15 +75,28 @@ void check_all_paths(const Rows& rows, std::int64_t heads, std::int64_t kv_heads
   CATCH_CHECK(distance(detail::FlashPlan{packed}(x.q, x.k, x.v, PlainKernel{false}), expected) > 1e-3);
 }
 
-/// A row of so many tokens; the first `alike` of its completions are the same, all others are not.
-Row row_of(std::int64_t prompt, std::initializer_list<std::int64_t> completions, std::int64_t alike = 0) {
-  Row row{.prompt = TokenIds(static_cast<std::size_t>(prompt), 3), .completions = {}};
-  for (const std::int64_t length : completions) {
-    TokenIds completion(static_cast<std::size_t>(length), 5 + std::ssize(row.completions));
-    std::fill_n(completion.begin(), std::min(alike, length), 4);
-    row.completions.push_back(std::move(completion));
+/// Where `automatic` is not dense, the rows of up to 150 fed tokens are gathered, in several groups, the others go by
+/// segments, and their order is mixed.
+Rows rows_of_unlike_lengths() {
+  return {row_of(3, {4, 2}), row_of(200, {250, 130}), row_of(90, {10}),          row_of(1, {1}),
+          row_of(30, {600}), row_of(95, {7, 1, 3}),   row_of(6, {6, 6, 6, 6, 6})};
+}
+
+/// The automatic plan of float16, against float64 of the same numbers.
+void check_float16(const Rows& rows, std::int64_t heads, std::int64_t kv_heads, std::uint64_t seed) {
+  CATCH_CAPTURE(heads, kv_heads, seed);
+  const PackedRows packed = pack(rows);
+  const Heads x{packed.fed_tokens(), heads, kv_heads, seed, 6, at::kHalf}, exact{x};
+  const at::Tensor expected = attend_unrolled(packed, exact.q, exact.k, exact.v);
+  const at::Tensor out = AttentionPlan{packed, at::kHalf}(0, x.q, x.k, x.v);
+  CATCH_CHECK(out.scalar_type() == at::kHalf);
+  CATCH_CHECK(relative_gap(out.detach(), expected) < float16_tolerance);
+  CATCH_CHECK(relative_gap(out.detach(), expected) > 1e-5);  // it is float16 that was computed in
+  const auto found = x.gradients(out), wanted = exact.gradients(expected);
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    CATCH_CAPTURE(i);
+    CATCH_CHECK(relative_gap(found[i], wanted[i]) < float16_tolerance);
   }
-  return row;
 }
 
 }  // namespace
@@ -150,8 +118,8 @@ CATCH_TEST_CASE("the smallest rows attend alike", "[model]") {
 }
 
 CATCH_TEST_CASE("what all completions begin with is fed once and attends alike", "[model]") {
-  // One that is a sibling's beginning, equal ones, one of a single token, which feeds none; then a row that goes by
-  // segments.
+  // One that is a sibling's beginning, equal ones, one of a single token, which feeds none; then a row of more tokens than
+  // rows are gathered of.
   const Rows rows{row_of(3, {4, 9, 6}, 5), row_of(2, {7, 7}, 7), row_of(1, {1, 8}, 3),
                   row_of(150, {250, 300}, 200)};
   for (const auto& [row, fed] :
@@ -164,15 +132,20 @@ CATCH_TEST_CASE("what all completions begin with is fed once and attends alike",
 }
 
 CATCH_TEST_CASE("rows of very unlike lengths attend alike", "[model]") {
-  // Some are gathered, in several groups, others go by segments (more than 512 fed tokens), and the order is mixed.
-  check_all_paths({row_of(3, {4, 2}), row_of(200, {250, 130}), row_of(90, {10}), row_of(1, {1}),
-                   row_of(30, {600}), row_of(95, {7, 1, 3}), row_of(6, {6, 6, 6, 6, 6})},
-                  4, 2, 5);
+  check_all_paths(rows_of_unlike_lengths(), 4, 2, 5);
+}
+
+CATCH_TEST_CASE("float16 is never dense on the CPU, and attends alike", "[model]") {
+  CATCH_CHECK(AttentionPlan::longest_dense(at::kHalf) == 0);
+  CATCH_CHECK(AttentionPlan::longest_dense(at::kDouble) > 0);
+  check_float16(rows_of_unlike_lengths(), 4, 2, 5);
+  check_float16(rows_of_unlike_lengths(), 3, 3, 6);
+  check_float16({row_of(3, {4, 9, 6}, 5), row_of(1, {1, 8}, 3), row_of(150, {250, 300}, 200)}, 4, 1, 7);
 }
 
 CATCH_TEST_CASE("short rows of unlike lengths attend alike", "[model]") {
-  // All under 128 positions, as in most training steps, and too unlike for one dense group: prompt and longest completion
-  // are 5, 6 and 8 positions, then 69 and 74, then 114 and 119; a group ends beyond 1.25 times its shortest plus 16.
+  // All under 128 positions, as in most training steps, and too unlike to be gathered in one group: they feed 5, 6 and 12
+  // tokens, then 69 and 75, then 114 and 152; a group ends beyond 1.25 times its shortest plus 16.
   const Rows rows{row_of(1, {5}),
                   row_of(40, {30}),
                   row_of(90, {25}),
