@@ -4,9 +4,10 @@
 
     python benchmarks/against_peers/compare.py build/release/benchmarks/peer_step --shapes T S --out FOLDER
 
-Each side is a process of its own, and they take turns. First their losses must be finite and agree; then come the medians of the
-seconds that a step takes (of the process's processors; on a GPU, of the clock), their ratios, and the peak of memory
-beside the loaded model with its adapter. Everything goes to FOLDER/figures.json, the tables to FOLDER/figures.md.
+Each side is a process of its own, and they take turns. First their losses must be finite and agree; then come the
+medians of the seconds that a step takes (of the process's processors; on a GPU, of the clock), their ratios, and the
+peak of memory beside the loaded model with its adapter. Everything goes to FOLDER/figures.json, the tables to
+FOLDER/figures.md.
 """
 import argparse
 import itertools
