@@ -37,7 +37,7 @@ template <class M>
 /// Throws OptionError, in the name of `who`, for a device that this machine or this build of LibTorch does not have.
 inline void require_device(const at::Device& device, const char* who) {
   if (device.is_cpu()) return;
-  const auto count = c10::impl::hasDeviceGuardImpl(device.type())
+  const auto count = !device.is_meta() && c10::impl::hasDeviceGuardImpl(device.type())
                          ? c10::impl::getDeviceGuardImpl(device.type())->deviceCount()
                          : c10::DeviceIndex{0};
   if (count > std::max<c10::DeviceIndex>(0, device.index())) return;

@@ -218,7 +218,8 @@ template <class M, std::ranges::forward_range R>
 PackedRows pack_for(const M& model, const R& rows) {
   PackedRows packed = pack(rows);
   const at::Device device = device_of(model);
-  return device == packed.device() ? packed : packed.to(device);
+  if (device == packed.device()) return packed;
+  return packed.to(device);
 }
 
 /// Throws ShapeError for packed rows elsewhere than on a model's device.

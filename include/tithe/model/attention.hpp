@@ -55,7 +55,7 @@ class AttentionPlan {
   /// does not run there.
   AttentionPlan(const PackedRows& rows, at::ScalarType dtype, AttentionPath path = AttentionPath::automatic,
                 std::int64_t head_dim = 64)
-      : options_{at::TensorOptions{}.dtype(dtype).device(rows.device())} {
+      : options_{at::TensorOptions{}.dtype(dtype).device(rows.device())}, tokens_{rows.fed_tokens()} {
     if (path == AttentionPath::flash || path == AttentionPath::automatic) {
       const bool runs = detail::has_flash_attention(rows.device(), dtype, head_dim);
       detail::require_path(
@@ -105,8 +105,8 @@ class AttentionPlan {
     if (!in_order) order_ = on_device(rows.device(), order);
   }
 
-  /// A prompt and its longest completion up to which attention is dense on the CPU: what a head of them is computed in fits
-  /// the second cache, and it was faster than the other paths by benchmarks/parts.cpp. Below float32 those multiply faster.
+  /// A prompt and its longest completion up to which attention is dense on the CPU: where it was faster than the other paths,
+  /// in float32 by benchmarks/parts.cpp, in bfloat16, which those multiply as it is, by whole steps.
   [[nodiscard]] static std::int64_t longest_dense(at::ScalarType dtype) {
     if (dtype == at::kHalf) return 0;
     return dtype == at::kBFloat16 ? 768 : 2048;
@@ -116,6 +116,12 @@ class AttentionPlan {
   /// are cached.
   at::Tensor operator()(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k,
                         const at::Tensor& v) const {
+    if (q.size(0) != tokens_) {
+      throw ShapeError{{.who = "AttentionPlan",
+                        .required = "queries of its rows' " + std::to_string(tokens_) + " tokens",
+                        .found = std::to_string(q.size(0)),
+                        .fix = "Make a plan of the rows that are fed"}};
+    }
     if (flash_) return (*flash_)(q, k, v);
     if (dense_) return detail::DenseAttention::apply(q, k, v, dense_);
     std::vector<at::Tensor> outputs;
@@ -168,12 +174,8 @@ class AttentionPlan {
   [[nodiscard]] bool prefers_dense(const PackedRows& rows) const {
     const std::int64_t longest = longest_dense(c10::typeMetaToScalarType(options_.dtype()));
     return can_be_dense(rows) && std::ranges::all_of(rows.extents, [=](const RowExtent& row) {
-             return longest_path(row) <= longest;
+             return row.longest_path() <= longest;
            });
-  }
-  /// A row's prompt and longest completion.
-  static std::int64_t longest_path(const RowExtent& row) {
-    return row.trunk() + (row.branches.empty() ? 0 : std::ranges::max(row.branches));
   }
 
   /// Rows of like length share a padded call.
@@ -214,7 +216,7 @@ class AttentionPlan {
       for (std::int64_t i = row->fed(); i < length; ++i) see(i, 0, 1);  // padding must see something: no 0/0
       mask += length * length;
     }
-    return all.to(options_);
+    return on_device(options_.device(), all.to(c10::typeMetaToScalarType(options_.dtype())));
   }
 
   void add_group(const std::vector<const RowExtent*>& rows) {
@@ -267,6 +269,7 @@ class AttentionPlan {
 
   at::TensorOptions options_;  ///< of masks: the queries' dtype and the rows' device
   std::optional<detail::FlashPlan> flash_;
+  std::int64_t tokens_;                          ///< of the rows, fed
   c10::intrusive_ptr<detail::DenseRows> dense_;  ///< all rows, or none
   std::vector<Group> groups_;
   std::vector<Segmented> segments_;

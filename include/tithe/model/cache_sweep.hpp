@@ -48,8 +48,8 @@ class CacheSweep {
       const KeyValues& kept = prompts[static_cast<std::size_t>(family.group)];
       const std::int64_t prompt = family.row * heads_ * d_ * kept.capacity();
       for (std::span<const std::int64_t> rest{family.sequences}; !rest.empty();) {
-        const auto some =
-            rest.first(std::min(rest.size(), static_cast<std::size_t>(std::max(most_queries / group_, 1L))));
+        const auto some = rest.first(std::min(
+            rest.size(), static_cast<std::size_t>(std::max<std::int64_t>(most_queries / group_, 1))));
         rest = rest.subspan(some.size());
         blocks_.push_back({.keys = kept.keys.const_data_ptr<T>() + prompt,
                            .values = kept.values.const_data_ptr<T>() + prompt,
@@ -115,7 +115,7 @@ class CacheSweep {
                        scores.from(i * group_, own_column), group_, d_, columns, false);
       for (std::int64_t row = i * group_; row < (i + 1) * group_; ++row) {
         Wide<T>* const score = scores.from(row).data;
-        constexpr Wide<T> unseen = std::numeric_limits<Wide<T>>::lowest();
+        constexpr Wide<T> unseen = -std::numeric_limits<Wide<T>>::infinity();
         std::fill(score + block.length, score + own_column, unseen);
         std::fill(score + own_column + length, score + own_column + columns, unseen);
         softmax_in_place(score, own_column + columns);

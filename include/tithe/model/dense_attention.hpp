@@ -17,8 +17,8 @@
 
 /// Attention of short sequences by plain products of what fits the cache, with a backward pass by hand.
 ///
-/// A prompt with one completion is a causal sequence; of a row's sequences the first alone asks for its prompt. Nothing is
-/// kept: the backward pass makes the softmax again from queries and keys, which their projection keeps in any case.
+/// A prompt with one completion is a causal sequence; of a row's sequences the first alone asks for its prompt. Queries,
+/// keys and values are kept; the backward pass makes the softmax again.
 namespace tithe::detail {
 
 /// Calls `work(scratch, row, head)` for every row and every head of its keys, on several threads.

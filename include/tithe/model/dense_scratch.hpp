@@ -25,10 +25,7 @@ inline constexpr std::int64_t dense_block = 32;
 /// Rows whose attention is dense.
 struct DenseRows : torch::CustomClassHolder {
   explicit DenseRows(std::vector<RowExtent> all) : extents{std::move(all)} {
-    for (const RowExtent& row : extents) {
-      for (const std::int64_t branch : row.branches) longest = std::max(longest, row.trunk() + branch);
-      longest = std::max(longest, row.trunk());
-    }
+    for (const RowExtent& row : extents) longest = std::max(longest, row.longest_path());
   }
   std::vector<RowExtent> extents;
   std::int64_t longest = 0;  ///< a prompt with its completion

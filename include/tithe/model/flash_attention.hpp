@@ -4,6 +4,7 @@
 #include <ATen/Context.h>
 #include <ATen/SDPBackend.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_fused_sdp_choice.h>
 #include <ATen/ops/constant_pad_nd.h>
@@ -30,7 +31,8 @@ inline bool has_flash_attention(const at::Device& device, at::ScalarType dtype, 
   // That of AMD's devices has not been held to count queries from the last key.
   if (at::Context::hasROCM() || !at::globalContext().userEnabledFlashSDP()) return false;
   const at::Tensor any =
-      at::empty({1, 1, 16, (head_dim + 7) / 8 * 8}, at::TensorOptions{}.dtype(dtype).device(device));
+      at::empty({1, 1, 16, (head_dim + 7) / 8 * 8}, at::TensorOptions{}.dtype(dtype).device(device))
+          .requires_grad_(at::GradMode::is_enabled());  // some devices have it without its gradient
   const auto choice =
       static_cast<at::SDPBackend>(at::_fused_sdp_choice(any, any, any, {}, 0.0, /*is_causal=*/true));
   // Where cuDNN's kernel comes first, devices have this one too.

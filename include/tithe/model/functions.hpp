@@ -105,6 +105,12 @@ inline at::Tensor gated_mlp(const at::Tensor& x, const Norm& norm, const Linear&
   const std::int64_t n = w.defined() && w.dim() == 2 ? w.size(1) : -1;
   detail::require_sizes("gated_mlp", "the projection down", w, {x.size(1), n});
   detail::require_sizes("gated_mlp", "the projection up", up.weight, {2 * n, x.size(1)});
+  if (up.bias.defined() || down.bias.defined()) {
+    throw ShapeError{{.who = "gated_mlp",
+                      .required = "projections up and down of no bias",
+                      .found = "one with a bias",
+                      .fix = "Leave it out, or compose the half of linear maps"}};
+  }
   if (detail::is_sweepable(x, norm.weight, up.weight, w)) {
     const std::vector<at::Tensor> leaves = detail::leaves_of({&up, &down});
     return detail::GatedMlp::apply(x, norm.weight, norm.epsilon, at::TensorList{leaves}, up, down);
@@ -137,17 +143,19 @@ inline AttentionInputs attention_inputs(const at::Tensor& x, const Norm& norm, c
   }
   const at::Tensor qkv =
       linear(rms_norm(x, norm), projection).view({x.size(0), heads + 2 * kv_heads, 2 * half});
-  const at::Tensor v = qkv.narrow(1, heads + kv_heads, kv_heads);
   if (!head_norms) {
     const at::Tensor turned = detail::Rotation::apply(qkv, heads + kv_heads, rotary.cosine, rotary.sine);
-    return {turned.narrow(1, 0, heads), turned.narrow(1, heads, kv_heads), v};
+    // Values too are those of the copy that was turned: attention keeps one tensor, not two.
+    return {turned.narrow(1, 0, heads), turned.narrow(1, heads, kv_heads),
+            turned.narrow(1, heads + kv_heads, kv_heads)};
   }
   const auto normalised = [&](const at::Tensor& part, const at::Tensor& weight) {
     const at::Tensor rows = rms_norm(part.reshape({-1, 2 * half}), {weight, norm.epsilon});
     return detail::Rotation::apply(rows.view(part.sizes()), part.size(1), rotary.cosine, rotary.sine);
   };
   return {normalised(qkv.narrow(1, 0, heads), head_norms.q),
-          normalised(qkv.narrow(1, heads, kv_heads), head_norms.k), v};
+          normalised(qkv.narrow(1, heads, kv_heads), head_norms.k),
+          qkv.narrow(1, heads + kv_heads, kv_heads).contiguous()};
 }
 
 }  // namespace tithe

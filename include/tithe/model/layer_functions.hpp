@@ -105,9 +105,13 @@ struct GatedMlp : torch::autograd::Function<GatedMlp> {
     const at::Tensor dwide = swiglu_backward(gated, wide);
     variable_list of_down, gradients;
     downward.append_gradients(gated, dy, of_down);
-    const bool wants_weight = weight.requires_grad();
-    auto [dx, dweight] = norm_backward(upward.input_gradient(dwide), x, weight, scale, wants_weight, dy);
-    append(gradients, {dx, dweight, at::Tensor{}});
+    const bool wants_weight = weight.requires_grad(),
+               wants_norm = context->needs_input_grad(0) || wants_weight;
+    const at::Tensor dnormal = upward.input_gradient(dwide, wants_norm);
+    gradients.resize(3);
+    if (wants_norm) {
+      std::tie(gradients[0], gradients[1]) = norm_backward(dnormal, x, weight, scale, wants_weight, dy);
+    }
     upward.append_gradients(norm_apply(x, weight, scale), dwide, gradients);
     append(gradients, of_down);
     append(gradients, {at::Tensor{}, at::Tensor{}});

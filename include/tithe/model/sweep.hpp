@@ -6,9 +6,7 @@
 #include <c10/util/BFloat16.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
-#include <type_traits>
 
 #include "tithe/core/vectors.hpp"
 #include "tithe/data/elements.hpp"

@@ -154,7 +154,7 @@ inline at::Tensor swiglu_forward(const at::Tensor& x) {
           T* const __restrict__ to = out + row * n + begin;
           logistic(a, sigma.data(), size);
           for (std::int64_t i = 0; i < size; ++i) {
-            to[i] = rounded<T>(sigma[static_cast<std::size_t>(i)] * (widened(a[i]) * widened(a[n + i])));
+            to[i] = rounded<T>(widened(a[i]) * sigma[static_cast<std::size_t>(i)] * widened(a[n + i]));
           }
         }
       }
