@@ -189,3 +189,19 @@ CATCH_TEST_CASE("a path that does not run is refused, and never chosen", "[model
   CATCH_CHECK_NOTHROW(AttentionPlan(packed, at::kBFloat16));
   CATCH_CHECK_NOTHROW(AttentionPlan(packed, at::kFloat, AttentionPath::dense));
 }
+
+CATCH_TEST_CASE("a plan refuses queries of other rows", "[model]") {
+  const PackedRows packed = pack(Rows{row_of(3, {2, 4}), row_of(150, {250, 300})});
+  const std::int64_t tokens = packed.fed_tokens();
+  const Heads fitting{tokens, 2, 1, 1}, longer{tokens + 1, 2, 1, 2}, shorter{tokens - 1, 2, 1, 3};
+  for (const auto path : {AttentionPath::dense, AttentionPath::gathered, AttentionPath::segmented}) {
+    const AttentionPlan plan{packed, at::kDouble, path};
+    CATCH_CHECK(plan(0, fitting.q, fitting.k, fitting.v).size(0) == tokens);
+    for (const Heads* other : {&longer, &shorter}) {
+      const auto error = thrown<ShapeError>([&] { plan(0, other->q, other->k, other->v); });
+      CATCH_CHECK(contains(error.what(), "AttentionPlan needs queries of its rows' " +
+                                             std::to_string(tokens) + " tokens, but found " +
+                                             std::to_string(other->q.size(0))));
+    }
+  }
+}

@@ -195,6 +195,11 @@ CATCH_TEST_CASE("a layer's parts refuse weights that do not fit") {
                        "gated_mlp needs the projection down of sizes [8, 6], but found [7, 6]"));
   CATCH_CHECK(contains(refusal([&] { gated_mlp(x, short_norm, {up}, {down}); }),
                        "gated_mlp needs the norm's weight"));
+  for (const auto& [upward, downward] : {std::pair{Linear{up, random_tensor({12}, 10)}, Linear{down}},
+                                         {Linear{up}, Linear{down, random_tensor({8}, 11)}}}) {
+    CATCH_CHECK(contains(refusal([&] { gated_mlp(x, norm, upward, downward); }),
+                         "gated_mlp needs projections up and down of no bias, but found one with a bias"));
+  }
 
   const auto inputs = [&](const at::Tensor& p, const at::Tensor& b, const at::Tensor& c,
                           const at::Tensor& s) {
