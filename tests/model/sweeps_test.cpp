@@ -21,6 +21,7 @@ using namespace tithe::test;
 
 }  // namespace
 
+// Without OpenMP among the compiler's options ATen's loops stay on one thread, and this holds in any case.
 CATCH_TEST_CASE("a norm's gradients are the same bits with one thread and two", "[model]") {
   const auto dtype = GENERATE(at::kFloat, at::kDouble, at::kBFloat16);
   // Five blocks of 256 rows, the last not full, each wide enough that a thread takes one block at a time.
