@@ -1,7 +1,6 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -20,6 +19,7 @@
 #include <utility>
 
 #include "tithe/core/error.hpp"
+#include "tithe/data/parallel.hpp"
 #include "tithe/logprob/head_memory.hpp"
 #include "tithe/logprob/head_operators.hpp"
 #include "tithe/logprob/softmax_sweep.hpp"
@@ -60,7 +60,7 @@ template <class Work>
 void over_rows(std::int64_t rows, std::int64_t elements, const Work& work) {
   const auto run = runner_of<Work>();
   const std::int64_t grain = std::max<std::int64_t>(1, 32'768 / std::max<std::int64_t>(1, elements));
-  at::parallel_for(0, rows, grain, [&](std::int64_t first, std::int64_t last) { run(work, first, last); });
+  parallel_ranges(rows, grain, [&](std::int64_t first, std::int64_t last) { run(work, first, last); });
 }
 
 /// Targets as plain loops read them: int64, side by side. Throws ShapeError for one outside the vocabulary.

@@ -1,7 +1,6 @@
 // Copyright the tithe authors. Distributed under the Boost Software License, Version 1.0.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <c10/util/BFloat16.h>
 
@@ -10,6 +9,7 @@
 
 #include "tithe/core/vectors.hpp"
 #include "tithe/data/elements.hpp"
+#include "tithe/data/parallel.hpp"
 
 /// How plain loops run over tensors of float32, float64 and bfloat16 in the CPU's memory.
 namespace tithe::detail {
@@ -47,7 +47,7 @@ inline std::int64_t rows_per_thread(std::int64_t row_size) {
 template <class Work>
 void sweep(std::int64_t n, std::int64_t grain, const Work& work) {
   const auto run = runner_of<Work>();
-  at::parallel_for(0, n, grain, [&](std::int64_t first, std::int64_t last) { run(work, first, last); });
+  parallel_ranges(n, grain, [&](std::int64_t first, std::int64_t last) { run(work, first, last); });
 }
 
 /// The options of numbers that are kept in the type that x is computed in.
