@@ -74,7 +74,6 @@ CATCH_TEST_CASE("dense attention reads heads that were cut out of one projection
   CATCH_CHECK(distance(found, expected) == 0);
 }
 
-// Without OpenMP among the compiler's options ATen's loops stay on one thread, and this holds in any case.
 CATCH_TEST_CASE("dense attention gives the same bits with one thread and two", "[model]") {
   const auto dtype = GENERATE(at::kFloat, at::kDouble, at::kBFloat16);
   Rows rows = random_rows(90, 3);

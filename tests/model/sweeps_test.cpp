@@ -10,9 +10,15 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
 
 #include "random_model.hpp"
 #include "test.hpp"
+#include "tithe/core/error.hpp"
+#include "tithe/data/parallel.hpp"
 
 namespace {
 
@@ -21,7 +27,6 @@ using namespace tithe::test;
 
 }  // namespace
 
-// Without OpenMP among the compiler's options ATen's loops stay on one thread, and this holds in any case.
 CATCH_TEST_CASE("a norm's gradients are the same bits with one thread and two", "[model]") {
   const auto dtype = GENERATE(at::kFloat, at::kDouble, at::kBFloat16);
   // Five blocks of 256 rows, the last not full, each wide enough that a thread takes one block at a time.
@@ -61,4 +66,31 @@ CATCH_TEST_CASE("a sweep rounds to bfloat16 as ATen does", "[model]") {
     const float there = static_cast<float>(narrow[i]);
     if (std::isnan(there) ? !std::isnan(found) : found != there) CATCH_CHECK(found == there);
   }
+}
+
+CATCH_TEST_CASE("a loop's ranges make up all of it, on as many threads as LibTorch has", "[model]") {
+  const int before = at::get_num_threads();
+  for (const int threads : {1, 2}) {
+    at::set_num_threads(threads);
+    for (const std::int64_t n : {0, 1, 7, 1001}) {
+      std::mutex mutex;
+      std::vector<int> times(static_cast<std::size_t>(n));
+      std::set<std::thread::id> seen;
+      detail::parallel_ranges(n, 5, [&](std::int64_t first, std::int64_t last) {
+        const std::scoped_lock lock{mutex};
+        seen.insert(std::this_thread::get_id());
+        for (std::int64_t i = first; i < last; ++i) ++times[static_cast<std::size_t>(i)];
+      });
+      CATCH_CAPTURE(threads, n);
+      CATCH_CHECK(times == std::vector<int>(static_cast<std::size_t>(n), 1));
+      CATCH_CHECK(seen.size() == static_cast<std::size_t>(n == 0 ? 0 : n > 5 ? threads : 1));
+    }
+  }
+  const auto failing = [] {
+    detail::parallel_ranges(10, 1, [](std::int64_t first, std::int64_t) {
+      if (first > 0) throw ShapeError{{"a range", "nothing", "something", {}}};
+    });
+  };
+  CATCH_CHECK(contains(thrown<ShapeError>(failing).what(), "a range needs nothing"));
+  at::set_num_threads(before);
 }
