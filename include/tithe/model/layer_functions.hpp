@@ -112,7 +112,8 @@ struct GatedMlp : torch::autograd::Function<GatedMlp> {
     if (wants_norm) {
       std::tie(gradients[0], gradients[1]) = norm_backward(dnormal, x, weight, scale, wants_weight, dy);
     }
-    upward.append_gradients(norm_apply(x, weight, scale), dwide, gradients);
+    const at::Tensor normal = upward.reads_input() ? norm_apply(x, weight, scale) : at::Tensor{};
+    upward.append_gradients(normal, dwide, gradients);
     append(gradients, of_down);
     append(gradients, {at::Tensor{}, at::Tensor{}});
     return gradients;
@@ -157,7 +158,8 @@ struct AttentionProjection : torch::autograd::Function<AttentionProjection> {
     variable_list gradients(5);
     if (wants_norm)
       std::tie(gradients[0], gradients[1]) = norm_backward(dnormal, x, weight, scale, wants_weight);
-    products.append_gradients(norm_apply(x, weight, scale), above, gradients);
+    const at::Tensor normal = products.reads_input() ? norm_apply(x, weight, scale) : at::Tensor{};
+    products.append_gradients(normal, above, gradients);
     gradients.resize(gradients.size() + 3);
     return gradients;
   }

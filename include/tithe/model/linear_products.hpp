@@ -92,6 +92,9 @@ class LinearProducts {
     return map_.adapter && !is_merged() ? dx.addmm_(dlow_, a_) : dx;
   }
 
+  /// Whether `append_gradients` reads x.
+  [[nodiscard]] bool reads_input() const { return map_.weight.requires_grad() || map_.adapter; }
+
   /// Appends the gradients of `leaves_of(map)`: of W and the bias where they are trained, of an adapter in any case.
   void append_gradients(const at::Tensor& x, const at::Tensor& dy, std::vector<at::Tensor>& gradients) {
     gradients.push_back(map_.weight.requires_grad() ? dy.t().mm(x) : at::Tensor{});
