@@ -41,6 +41,11 @@ struct RowExtent {
   [[nodiscard]] std::int64_t fed() const {
     return std::accumulate(branches.begin(), branches.end(), trunk());
   }
+  /// Tokens of its sequences, each the trunk with one branch.
+  [[nodiscard]] std::int64_t unrolled() const {
+    const std::int64_t sequences = std::max<std::int64_t>(std::ssize(branches), 1);
+    return fed() + (sequences - 1) * trunk();
+  }
   /// What the model must have positions for: the trunk and the longest branch.
   [[nodiscard]] std::int64_t longest_path() const {
     return trunk() + (branches.empty() ? 0 : *std::ranges::max_element(branches));
@@ -137,6 +142,15 @@ inline std::int64_t shared_tokens(const Row& row) {
 
 }  // namespace detail
 
+/// How much of a row is fed, and where it stands if its prompt's first token is the packed token `start`.
+inline RowExtent extent_of(const Row& row, std::int64_t start = 0) {
+  RowExtent extent{.start = start, .prompt = std::ssize(row.prompt), .shared = detail::shared_tokens(row)};
+  for (const TokenIds& completion : row.completions) {
+    extent.branches.push_back(std::max<std::int64_t>(std::ssize(completion) - 1 - extent.shared, 0));
+  }
+  return extent;
+}
+
 /// Packs a range of rows in its order, on the host; it is walked twice. Throws ShapeError for a range without rows, for a
 /// prompt without tokens, and for unscored tokens that are not what Row says of them.
 template <std::ranges::forward_range R>
@@ -147,10 +161,8 @@ PackedRows pack(const R& rows) {
   PackedRows packed;
   for (const Row& row : rows) {
     detail::require_packable(row);
-    RowExtent extent{.start = fed, .prompt = std::ssize(row.prompt), .shared = detail::shared_tokens(row)};
+    RowExtent extent = extent_of(row, fed);
     for (std::size_t k = 0; k < row.completions.size(); ++k) {
-      extent.branches.push_back(
-          std::max<std::int64_t>(std::ssize(row.completions[k]) - 1 - extent.shared, 0));
       packed.completion_lengths.push_back(row.scored_tokens(k));
       predicted += packed.completion_lengths.back();
     }

@@ -94,18 +94,17 @@ struct RowWork {
 };
 
 inline RowWork work_of(const Row& row) {
-  const auto prompt = static_cast<double>(row.prompt.size());
-  const auto shared = static_cast<double>(detail::shared_tokens(row));
-  const double trunk = prompt + shared;
+  const RowExtent extent = extent_of(row);
+  const double trunk = TrainedModel::number(extent.trunk());
   RowWork work{.fed = trunk,
                .attended = trunk * (trunk + 1) / 2,
                .trunk = trunk,
                .trunk_attended = trunk * (trunk + 1) / 2,
                .longest = row.longest_path().value()};
   for (std::size_t i = 0; i < row.completions.size(); ++i) {
-    const double own = std::max(0.0, static_cast<double>(row.completions[i].size()) - 1 - shared);
+    const double own = TrainedModel::number(extent.branches[i]);
     work.fed += own;
-    work.predicted += static_cast<double>(row.scored_tokens(i));
+    work.predicted += TrainedModel::number(row.scored_tokens(i));
     work.attended += own * trunk + own * (own + 1) / 2;
   }
   return work;

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <limits>
 #include <range/v3/view/transform.hpp>
 #include <span>
@@ -51,14 +50,9 @@ struct StepBatch {
   [[nodiscard]] double packing() const {
     std::int64_t sequences = 0, fed = 0;
     for (const std::size_t row : batch) {
-      const std::int64_t shared = detail::shared_tokens(rows[row]), prompt = std::ssize(rows[row].prompt);
-      fed += prompt + shared;
-      for (const TokenIds& completion : rows[row].completions) {
-        const std::int64_t of_completion = std::max<std::int64_t>(std::ssize(completion) - 1, 0);
-        sequences += prompt + of_completion;
-        fed += of_completion - shared;
-      }
-      if (rows[row].completions.empty()) sequences += prompt;
+      const RowExtent extent = extent_of(rows[row]);
+      sequences += extent.unrolled();
+      fed += extent.fed();
     }
     return static_cast<double>(sequences) / static_cast<double>(fed);
   }
