@@ -249,19 +249,38 @@ struct PredictingTokens {
   at::Tensor of;      ///< [C] int64: of each predicted token, an index into P; 0, 1, 2, … if P = C
 };
 
-inline PredictingTokens predicting_tokens(const PackedRows& rows) {
-  std::vector<std::int64_t> place(static_cast<std::size_t>(rows.fed_tokens()), -1), tokens, of;
-  const auto* const predecessors = rows.on_host().predecessors.const_data_ptr<std::int64_t>();
-  for (const std::int64_t token :
-       std::span{predecessors, static_cast<std::size_t>(rows.predicted_tokens())}) {
-    std::int64_t& known = place[static_cast<std::size_t>(token)];
+/// Tokens in the order in which each was first named.
+class DistinctTokens {
+ public:
+  /// Of packed tokens 0, 1, …, fed − 1.
+  explicit DistinctTokens(std::int64_t fed) : place_(static_cast<std::size_t>(fed), -1) {}
+
+  /// Where a token stands among them; it is added if nobody named it before.
+  std::int64_t place_of(std::int64_t token) {
+    std::int64_t& known = place_[static_cast<std::size_t>(token)];
     if (known < 0) {
-      known = std::ssize(tokens);
-      tokens.push_back(token);
+      known = std::ssize(tokens_);
+      tokens_.push_back(token);
     }
-    of.push_back(known);
+    return known;
   }
-  return {on_device(rows.device(), tokens), on_device(rows.device(), of)};
+  [[nodiscard]] const std::vector<std::int64_t>& tokens() const { return tokens_; }
+
+ private:
+  std::vector<std::int64_t> place_, tokens_;
+};
+
+/// The tokens that predict, [C], on the host.
+inline std::span<const std::int64_t> predecessors_on_host(const PackedRows& rows) {
+  return {rows.on_host().predecessors.const_data_ptr<std::int64_t>(),
+          static_cast<std::size_t>(rows.predicted_tokens())};
+}
+
+inline PredictingTokens predicting_tokens(const PackedRows& rows) {
+  DistinctTokens tokens{rows.fed_tokens()};
+  std::vector<std::int64_t> of;
+  for (const std::int64_t token : predecessors_on_host(rows)) of.push_back(tokens.place_of(token));
+  return {on_device(rows.device(), tokens.tokens()), on_device(rows.device(), of)};
 }
 
 }  // namespace tithe

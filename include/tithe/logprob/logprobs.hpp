@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
@@ -13,6 +14,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tithe/core/error.hpp"
@@ -74,6 +76,25 @@ at::Tensor token_logprobs(const M& model, const PackedRows& rows, const HeadOpti
     return head_logprobs(predicting_states(model, rows), model.head(), rows.targets, options);
   } else {
     return detail::at_targets(detail::log_softmax_of_logits(model, rows), rows.targets);
+  }
+}
+
+/// The same of rows, and without a gradient of others with the same prompts, one for one. A model that can feed those once
+/// says so with `predicting_hidden(rows, others)`.
+template <class M>
+std::pair<at::Tensor, at::Tensor> token_logprobs_of_both(const M& model, const PackedRows& rows,
+                                                         const PackedRows& others,
+                                                         const HeadOptions& options = {}) {
+  if constexpr (requires { model.predicting_hidden(rows, others); }) {
+    const auto [states, other_states] = model.predicting_hidden(rows, others);
+    const at::Tensor head = model.head();
+    const at::Tensor logprobs = head_logprobs(states, head, rows.targets, options);
+    const at::NoGradGuard no_grad;
+    return {logprobs, head_logprobs(other_states, head, others.targets, options)};
+  } else {
+    const at::Tensor logprobs = token_logprobs(model, rows, options);
+    const at::NoGradGuard no_grad;
+    return {logprobs, token_logprobs(model, others, options)};
   }
 }
 

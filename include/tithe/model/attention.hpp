@@ -112,6 +112,12 @@ class AttentionPlan {
     return dtype == at::kBFloat16 ? 768 : 2048;
   }
 
+  /// The same for rows of whose prompts nobody reads the outputs: these may be anything. Without gradients.
+  [[nodiscard]] AttentionPlan behind_prompts() && {
+    if (dense_) dense_ = c10::make_intrusive<detail::DenseRows>(dense_->extents, /*prompts_too=*/false);
+    return std::move(*this);
+  }
+
   /// q [T, heads, d], k and v [T, kv_heads, d] → [T, heads · d]. The layer does not matter here; it does where keys
   /// are cached.
   at::Tensor operator()(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k,

@@ -30,6 +30,7 @@
 #include "tithe/model/initialization.hpp"
 #include "tithe/model/layer.hpp"
 #include "tithe/model/lora.hpp"
+#include "tithe/model/other_completions.hpp"
 #include "tithe/model/recompute.hpp"
 #include "tithe/model/rotary.hpp"
 
@@ -48,13 +49,12 @@ class Decoder {
     const auto fill = [&](const at::Tensor& weight, double deviation) {
       weight.copy_(at::randn(weight.sizes(), generator, weight.options()).mul_(deviation));
     };
-    const auto project = [&](const Linear& map) {
-      fill(map.weight, scales.matrix_gain / std::sqrt(static_cast<double>(map.weight.size(1))));
-    };
     Decoder model = empty(config, dtype);
     fill(model.embedding_, scales.embedding);
     for (const Layer& layer : model.layers_) {
-      for (const Linear* map : layer.maps()) project(*map);
+      for (const Linear* map : layer.maps()) {
+        fill(map->weight, scales.matrix_gain / std::sqrt(static_cast<double>(map->weight.size(1))));
+      }
     }
     model.final_norm_.fill_(scales.final_norm);
     if (model.head_.defined()) fill(model.head_, scales.embedding);
@@ -91,6 +91,17 @@ class Decoder {
     const at::Tensor states = packed_forward(rows, predicting.tokens);
     return states.size(0) == rows.predicted_tokens() ? states : states.index_select(0, predicting.of);
   }
+  /// The same, and those of others with the same prompts, one for one, of which nothing is kept for a gradient. Prompts are
+  /// fed once, unless activations are recomputed. Throws ShapeError for other prompts.
+  [[nodiscard]] std::pair<at::Tensor, at::Tensor> predicting_hidden(const PackedRows& rows,
+                                                                    const PackedRows& others) const {
+    detail::require_same_prompts(rows, others);
+    if (!recompute_)
+      return detail::states_of_both(*this, rows, others, plan_of(rows), plan_of(others).behind_prompts());
+    const at::Tensor of_rows = predicting_hidden(rows);
+    const at::NoGradGuard no_grad;
+    return {of_rows, predicting_hidden(others)};
+  }
   /// The head's weight, [vocab_size, hidden_size]; the embeddings where the two are tied.
   [[nodiscard]] const at::Tensor& head() const { return head_.defined() ? head_ : embedding_; }
 
@@ -103,26 +114,14 @@ class Decoder {
     const Rotary rotary = rotary_of(positions, frequencies_, dtype());
     at::Tensor x = at::embedding(embedding_, tokens);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const at::Tensor& kept = i + 1 == layers_.size() ? wanted : at::Tensor{};
-      x = through_layer(i, std::move(x), rotary, attend, kept);
+      x = through_layer(i, std::move(x), rotary, attend, i + 1 == layers_.size() ? wanted : at::Tensor{});
     }
     return rms_norm(x, norm(final_norm_));
   }
 
   /// The leaves that are trained: all of them, or those of the adapter. Projections that read the same input are one leaf.
   [[nodiscard]] NamedTensors parameters() const {
-    NamedTensors leaves{{"embed_tokens", embedding_}};
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const auto add = [&](const std::string& name, const at::Tensor& leaf) {
-        leaves.push_back({"layers." + std::to_string(i) + '.' + name, leaf});
-      };
-      Layer::for_each_weight(layers_[i], add);
-      Layer::for_each_adapter_leaf(layers_[i], add);
-    }
-    leaves.push_back({"norm", final_norm_});
-    if (head_.defined()) leaves.push_back({"lm_head", head_});
-    std::erase_if(leaves, [](const NamedTensor& leaf) { return !leaf.tensor.requires_grad(); });
-    return leaves;
+    return detail::trained_leaves(embedding_, layers_, final_norm_, head_);
   }
 
   /// Every weight by its Hugging Face name, and those of the adapter by PEFT's, detached, as views of the model's own
@@ -258,10 +257,13 @@ class Decoder {
     return gated_mlp(add_linear(x, seen, layer.o), norm(layer.mlp_norm), layer.gate_up, layer.down);
   }
 
-  [[nodiscard]] at::Tensor packed_forward(const PackedRows& rows, const at::Tensor& wanted) const {
+  [[nodiscard]] AttentionPlan plan_of(const PackedRows& rows) const {
     require_within_window(config_, rows.extents);
     require_rows_on(device(), rows);
-    const AttentionPlan plan{rows, dtype(), AttentionPath::automatic, config_.head_dim};
+    return {rows, dtype(), AttentionPath::automatic, config_.head_dim};
+  }
+  [[nodiscard]] at::Tensor packed_forward(const PackedRows& rows, const at::Tensor& wanted) const {
+    const AttentionPlan plan = plan_of(rows);
     if (!recompute_ || !at::GradMode::is_enabled()) return forward(rows.tokens, rows.positions, plan, wanted);
     // What the backward pass reads again outlives this call: the model is a handle, the plan is shared.
     const auto shared = std::make_shared<const AttentionPlan>(plan);
@@ -284,7 +286,6 @@ class Decoder {
     detail::for_each_leaf(embedding_, layers_, final_norm_, head_, change);
   }
   [[nodiscard]] Norm norm(const at::Tensor& weight) const { return {weight, config_.rms_norm_eps}; }
-
   DecoderConfig config_;
   at::Tensor embedding_;  ///< [vocab_size, d]
   std::vector<Layer> layers_;

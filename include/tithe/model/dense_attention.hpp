@@ -41,6 +41,7 @@ void dense_forward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<cons
   using W = Wide<T>;
   const std::int64_t d = q.d;
   const W s = static_cast<W>(1 / std::sqrt(static_cast<double>(d)));
+  const bool with_prompts = rows.with_prompts;
   const auto work = [=](DenseScratch<W>& scratch, const RowExtent& row,
                         std::int64_t head) TITHE_ALWAYS_INLINE {
     const MatrixView<W> keys_t = scratch.keys_t.view(), values = scratch.values.view();
@@ -49,10 +50,10 @@ void dense_forward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<cons
       take_tokens<T>(v, first, count, head, place, &values, nullptr);
     };
     see(row.start, row.trunk(), 0);
-    for_each_sequence(row, [&](bool leads, std::int64_t branch, std::int64_t begin) TITHE_ALWAYS_INLINE {
-      see(begin, branch, row.trunk());
+    for_each_sequence(row, with_prompts, [&](const Sequence& of) TITHE_ALWAYS_INLINE {
+      see(of.begin, of.branch, row.trunk());
       for (std::int64_t asking = head * group; asking < (head + 1) * group; ++asking) {
-        for_each_block(row, leads, branch, begin,
+        for_each_block(row, of,
                        [&](std::int64_t first, std::int64_t count, std::int64_t token) TITHE_ALWAYS_INLINE {
                          take_queries<T>(scratch, q, token, count, asking, s);
                          attend_block<W>(scratch, first, count, d);
@@ -92,10 +93,10 @@ void dense_backward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<con
       give_tokens<T>(dvalues, place, count, dv, first, head, 1);
     };
     see(row.start, trunk, 0);
-    for_each_sequence(row, [&](bool leads, std::int64_t branch, std::int64_t begin) TITHE_ALWAYS_INLINE {
-      see(begin, branch, trunk);
+    for_each_sequence(row, /*with_prompt=*/true, [&](const Sequence& of) TITHE_ALWAYS_INLINE {
+      see(of.begin, of.branch, trunk);
       for (std::int64_t asking = head * group; asking < (head + 1) * group; ++asking) {
-        for_each_block(row, leads, branch, begin,
+        for_each_block(row, of,
                        [&](std::int64_t first, std::int64_t count, std::int64_t token) TITHE_ALWAYS_INLINE {
                          const std::int64_t seen = first + count;
                          take_queries<T>(scratch, q, token, count, asking, s);
@@ -118,7 +119,7 @@ void dense_backward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<con
                                           scratch.width, true);
                        });
       }
-      tell(begin, branch, trunk);
+      tell(of.begin, of.branch, trunk);
     });
     tell(row.start, trunk, 0);
   };
@@ -126,7 +127,7 @@ void dense_backward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<con
 }
 
 /// softmax(s q kᵀ + mask) v with s = d^(−½). q [T, heads, d], k and v [T, kv_heads, d] → [T, heads · d]. Every one of
-/// the T tokens belongs to one of the rows.
+/// the T tokens belongs to one of the rows. Where prompts do not ask, nothing has a gradient.
 struct DenseAttention : torch::autograd::Function<DenseAttention> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const c10::intrusive_ptr<DenseRows>& rows) {

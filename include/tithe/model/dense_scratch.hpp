@@ -24,10 +24,12 @@ inline constexpr std::int64_t dense_block = 32;
 
 /// Rows whose attention is dense.
 struct DenseRows : torch::CustomClassHolder {
-  explicit DenseRows(std::vector<RowExtent> all) : extents{std::move(all)} {
+  explicit DenseRows(std::vector<RowExtent> all, bool prompts_too = true)
+      : extents{std::move(all)}, with_prompts{prompts_too} {
     for (const RowExtent& row : extents) longest = std::max(longest, row.longest_path());
   }
   std::vector<RowExtent> extents;
+  bool with_prompts = true;  ///< whether prompts ask too; else theirs are left as they are
   std::int64_t longest = 0;  ///< a prompt with its completion
 };
 
@@ -166,29 +168,36 @@ TITHE_ALWAYS_INLINE inline void softmax_gradient(const W* __restrict__ p, W* __r
   for (std::int64_t i = 0; i < n; ++i) dp[i] = p[i] * (dp[i] - sum);
 }
 
-/// Calls `use(first, count, token)` for blocks of a sequence's queries: those of its branch, and if it is the row's first
-/// those of its trunk; `token` is that of the first one. A block lies in the trunk or in the branch.
+/// A prompt with one completion, cut out of packed rows.
+struct Sequence {
+  std::int64_t asking;  ///< the place in the trunk from which on its queries are attended here
+  std::int64_t branch;  ///< tokens behind the trunk
+  std::int64_t begin;   ///< the first of these
+};
+
+/// Calls `use(first, count, token)` for blocks of a sequence's queries, `token` being that of the first one. A block lies in
+/// the trunk or in the branch.
 template <class Use>
-TITHE_ALWAYS_INLINE inline void for_each_block(const RowExtent& row, bool with_trunk, std::int64_t branch,
-                                               std::int64_t begin, const Use& use) {
+TITHE_ALWAYS_INLINE inline void for_each_block(const RowExtent& row, const Sequence& of, const Use& use) {
   const std::int64_t trunk = row.trunk();
-  for (std::int64_t i = with_trunk ? 0 : trunk; i < trunk; i += dense_block) {
+  for (std::int64_t i = of.asking; i < trunk; i += dense_block) {
     use(i, std::min(dense_block, trunk - i), row.start + i);
   }
-  for (std::int64_t i = 0; i < branch; i += dense_block) {
-    use(trunk + i, std::min(dense_block, branch - i), begin + i);
+  for (std::int64_t i = 0; i < of.branch; i += dense_block) {
+    use(trunk + i, std::min(dense_block, of.branch - i), of.begin + i);
   }
 }
 
-/// Calls `use(leads, branch, begin)` for a row's sequences: whether it is the first, its branch's length and first token. A
-/// row without completions is one without a branch.
+/// Calls `use(sequence)` for each of a row's; the trunk asks in the first alone. A row without completions is one without
+/// a branch.
 template <class Use>
-TITHE_ALWAYS_INLINE inline void for_each_sequence(const RowExtent& row, const Use& use) {
-  std::int64_t begin = row.start + row.trunk();
+TITHE_ALWAYS_INLINE inline void for_each_sequence(const RowExtent& row, bool with_prompt, const Use& use) {
+  Sequence of{.asking = with_prompt ? 0 : row.prompt, .branch = 0, .begin = row.start + row.trunk()};
   for (std::size_t i = 0; i < std::max<std::size_t>(1, row.branches.size()); ++i) {
-    const std::int64_t branch = row.branches.empty() ? 0 : row.branches[i];
-    use(i == 0, branch, begin);
-    begin += branch;
+    of.branch = row.branches.empty() ? 0 : row.branches[i];
+    use(of);
+    of.asking = row.trunk();
+    of.begin += of.branch;
   }
 }
 

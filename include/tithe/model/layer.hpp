@@ -113,6 +113,23 @@ void for_each_leaf(at::Tensor& embedding, std::span<Layer> layers, at::Tensor& f
   if (head.defined()) call(head, false);
 }
 
+/// Those of them that require a gradient, with their names.
+inline NamedTensors trained_leaves(const at::Tensor& embedding, std::span<const Layer> layers,
+                                   const at::Tensor& final_norm, const at::Tensor& head) {
+  NamedTensors leaves{{"embed_tokens", embedding}};
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const auto add = [&](const std::string& name, const at::Tensor& leaf) {
+      leaves.push_back({"layers." + std::to_string(i) + '.' + name, leaf});
+    };
+    Layer::for_each_weight(layers[i], add);
+    Layer::for_each_adapter_leaf(layers[i], add);
+  }
+  leaves.push_back({"norm", final_norm});
+  if (head.defined()) leaves.push_back({"lm_head", head});
+  std::erase_if(leaves, [](const NamedTensor& leaf) { return !leaf.tensor.requires_grad(); });
+  return leaves;
+}
+
 }  // namespace detail
 
 /// One of a layer's seven linear maps, as checkpoints and PEFT name it, and where it stands.

@@ -33,6 +33,7 @@
 #include "tithe/train/mismatched.hpp"
 #include "tithe/train/options.hpp"
 #include "tithe/train/pass.hpp"
+#include "tithe/train/records.hpp"
 
 /// What a preference stage minimises: a loss, applied to log-probabilities of packed rows and of a reference.
 namespace tithe {
@@ -82,7 +83,9 @@ class PreferenceObjective {
     std::vector<at::Tensor> coupling;  ///< each of one number, or of one a row in the order of the passes
     RunningMean running{};             ///< with this batch taken in
     std::vector<LogProbsOf<Loss, at::Tensor>>
-        references{};  ///< of each pass, where all were looked at already
+        references{};                   ///< of each pass, where all were looked at already
+    Rows mismatched{};                  ///< which a single pass asks the policy for itself
+    at::Tensor mismatched_reference{};  ///< [rows], their log-probabilities under a reference
   };
 
   /// What couples the rows of several passes is computed first, without gradients; a single pass couples its own.
@@ -92,10 +95,17 @@ class PreferenceObjective {
     Whole facts{static_cast<double>(step.batch.size()), {}, step.running};
     if constexpr (NeedsMismatched<Loss>) {
       const at::NoGradGuard no_grad;
-      const MismatchedLogProbs<at::Tensor> mismatched =
-          mismatched_logprobs(model, step, facts.references, stop);
+      Rows mismatched = mismatched_of(step);
+      if constexpr (NeedsReference<Loss>) ask_reference(facts, mismatched, step, device_of(model), stop);
       if (stop.stop_requested()) return facts;
-      facts.coupling = as_list(loss_.couple(mismatched));
+      if (fit_a_pass(mismatched, step)) {
+        facts.mismatched = std::move(mismatched);
+        return facts;
+      }
+      const at::Tensor policy =
+          completion_sums(model, mismatched, 1, device_of(model), step.limits, head_, stop);
+      if (stop.stop_requested()) return facts;
+      facts.coupling = coupling_of(policy.select(1, 0), facts);
       std::vector<std::int64_t> places;
       for (const Indices& pass : step.passes) places.insert(places.end(), pass.begin(), pass.end());
       for (at::Tensor& each : facts.coupling) {
@@ -116,10 +126,15 @@ class PreferenceObjective {
   [[nodiscard]] PassResult pass(const M& model, const StepBatch& step, std::size_t pass,
                                 const Whole& whole) const {
     const PackedRows rows = pack_for(model, step.rows_of(pass));
-    const LogProbs policy = policy_records(model, rows, step, pass);
+    Whole facts = part_of(whole, step, pass);
+    const LogProbs policy = [&] {
+      if constexpr (NeedsMismatched<Loss>) {
+        if (!whole.mismatched.empty()) return beside_mismatched(model, rows, step, whole, facts);
+      }
+      return policy_records(model, rows, step, pass);
+    }();
     const LogProbs reference =
         whole.references.empty() ? reference_records(rows, step, pass) : whole.references[pass];
-    Whole facts = part_of(whole, step, pass);
     if constexpr (looks_at_all_rows) {
       if (step.passes.size() == 1) {
         const at::NoGradGuard no_grad;
@@ -129,7 +144,7 @@ class PreferenceObjective {
     const at::Tensor losses = losses_of(policy, reference, facts);
     const at::Tensor loss = losses.sum() / whole.rows;
     const auto [numbers, reference_numbers, row_losses, value, baseline] = fetched_together(
-        policy, reference, losses, loss, NeedsMismatched<Loss> ? whole.coupling.front() : at::Tensor{});
+        policy, reference, losses, loss, NeedsMismatched<Loss> ? facts.coupling.front() : at::Tensor{});
     PassResult result{loss, value[0], row_losses.values(), {}, facts.running};
     detail::add_figures(result.means, numbers, row_rewards(loss_, numbers, reference_numbers));
     if constexpr (NeedsMismatched<Loss>) {
@@ -145,49 +160,14 @@ class PreferenceObjective {
   static constexpr bool on_pairs = std::same_as<typename Loss::Example, PreferencePair>;
   static constexpr bool looks_at_all_rows = (Coupled<Loss> && !NeedsMismatched<Loss>) || Stateful<Loss>;
 
-  /// Values of the completions [K] as columns of the rows: of chosen and of rejected ones.
-  [[nodiscard]] static std::pair<at::Tensor, at::Tensor> of_pairs(const at::Tensor& completions) {
-    const at::Tensor pairs = completions.view({-1, 2});
-    return {pairs.select(1, 0), pairs.select(1, 1)};
-  }
-
-  /// What the loss reads of a pass's completions, from the statistics of their tokens. [rows]
   template <Statistics reads>
   [[nodiscard]] static LogProbs records(const TokenStatistics& tokens, const PackedRows& rows,
                                         const StepBatch& step, std::size_t pass) {
-    const at::Tensor sums = sum_by_completion(tokens.logprobs, rows);
-    LogProbs read;
     if constexpr (on_pairs) {
-      const at::Tensor lengths = completion_lengths(rows, sums.scalar_type());
-      std::tie(read.chosen, read.rejected) = of_pairs(sums);
-      std::tie(read.chosen_tokens, read.rejected_tokens) = of_pairs(lengths);
-      if constexpr (reads.mean_chosen_tokens) {
-        read.mean_chosen_tokens = at::scalar_tensor(step.mean_first_length(), sums.options());
-      }
-      if constexpr (reads.tails) {
-        std::tie(read.chosen_tail, read.rejected_tail) =
-            of_pairs(sum_past_shortest(tokens.logprobs, rows, 2));
-      }
-      if constexpr (reads.collisions) {
-        std::tie(read.chosen_collision, read.rejected_collision) =
-            of_pairs(sum_by_completion(tokens.collisions, rows));
-      }
+      return detail::pair_records<reads>(tokens, rows, step);
     } else {
-      read = labeled(sums, step, pass);
+      return detail::labeled_records(sum_by_completion(tokens.logprobs, rows), step, pass);
     }
-    return read;
-  }
-
-  [[nodiscard]] static LogProbs labeled(const at::Tensor& sums, const StepBatch& step, std::size_t pass) {
-    std::vector<double> lengths, verdicts;
-    for (const Row& row : step.rows_of(pass)) {
-      lengths.push_back(static_cast<double>(row.scored_tokens(0)));
-      verdicts.push_back(row.desirable ? 1 : 0);
-    }
-    const auto column = [&](const std::vector<double>& values) {
-      return on_device(sums.device(), at::tensor(values, at::kDouble).to(sums.scalar_type()));
-    };
-    return {sums, column(lengths), column(verdicts)};
   }
 
   template <LanguageModel M>
@@ -222,27 +202,40 @@ class PreferenceObjective {
     return {std::move(policy), std::move(reference)};
   }
 
-  /// Of the mismatched completions. The reference gives the rows' own with them, behind one prompt: `references`.
+  /// Whether the mismatched completions can go with the rows' own through a single pass.
+  [[nodiscard]] static bool fit_a_pass(const Rows& mismatched, const StepBatch& step) {
+    return step.passes.size() == 1 &&
+           passes_of(step.passes.front(), beside_their_own(mismatched, step), step.limits).size() == 1;
+  }
+
+  /// A single pass through the policy for the rows' own completions and, without a gradient, for the mismatched ones: a
+  /// model that can feeds prompts once.
   template <LanguageModel M>
-  [[nodiscard]] MismatchedLogProbs<at::Tensor> mismatched_logprobs(const M& model, const StepBatch& step,
-                                                                   std::vector<LogProbs>& references,
-                                                                   const std::stop_token& stop) const {
-    const auto sums = [&](const auto& of, const Rows& rows, std::int64_t count) {
-      return completion_sums(of, rows, count, device_of(model), step.limits, head_, stop);
-    };
-    const Rows mismatched = mismatched_of(step);
-    const at::Tensor policy = sums(model, mismatched, 1);
-    if constexpr (NeedsReference<Loss>) {
-      const at::Tensor reference = sums(reference_, beside_their_own(mismatched, step), 2);
-      if (stop.stop_requested()) return {};
-      for (std::size_t pass = 0; pass < step.passes.size(); ++pass) {
-        const std::vector<std::int64_t> places(step.passes[pass].begin(), step.passes[pass].end());
-        const at::Tensor index = on_device(reference.device(), places);
-        references.push_back(labeled(reference.select(1, 0).index_select(0, index), step, pass));
-      }
-      return {policy.select(1, 0), reference.select(1, 1)};
+  [[nodiscard]] LogProbs beside_mismatched(const M& model, const PackedRows& rows, const StepBatch& step,
+                                           const Whole& whole, Whole& facts) const {
+    const PackedRows mismatched = pack_for(model, whole.mismatched);
+    const auto [own, other] = token_logprobs_of_both(model, rows, mismatched, head_);
+    facts.coupling = coupling_of(sum_by_completion(other, mismatched), whole);
+    return records<Statistics{}>({own}, rows, step, 0);
+  }
+
+  /// The reference gives the mismatched completions with the rows' own, behind one prompt.
+  void ask_reference(Whole& facts, const Rows& mismatched, const StepBatch& step, const at::Device& device,
+                     const std::stop_token& stop) const {
+    const at::Tensor both =
+        completion_sums(reference_, beside_their_own(mismatched, step), 2, device, step.limits, head_, stop);
+    if (stop.stop_requested()) return;
+    facts.mismatched_reference = both.select(1, 1);
+    for (std::size_t pass = 0; pass < step.passes.size(); ++pass) {
+      const std::vector<std::int64_t> places(step.passes[pass].begin(), step.passes[pass].end());
+      const at::Tensor own = both.select(1, 0).index_select(0, on_device(device, places));
+      facts.references.push_back(detail::labeled_records(own, step, pass));
     }
-    return {stop.stop_requested() ? policy : policy.select(1, 0), {}};
+  }
+
+  /// Of the mismatched completions, [rows] under the policy.
+  [[nodiscard]] std::vector<at::Tensor> coupling_of(const at::Tensor& policy, const Whole& whole) const {
+    return as_list(loss_.couple(MismatchedLogProbs<at::Tensor>{policy, whole.mismatched_reference}));
   }
 
   template <class Coupling>

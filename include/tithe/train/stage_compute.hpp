@@ -44,8 +44,8 @@ template <class Composed>
   return work;
 }
 
-/// Of a stage over rows. What stands between the matrix products is not counted, nor are the further passes without
-/// gradients of a loss that couples rows of several passes.
+/// Of a stage over rows whose steps are one pass each; rows of several that are coupled are looked at in further passes,
+/// which are not counted, nor is what stands between the matrix products.
 inline Operations operations_of(const TrainedModel& model, RowWork work, const StageWork& stage) {
   if (stage.trains_on_prompt) work.predicted = work.fed;
   const Operations epoch = operations_of(model, work, stage.asks_reference);
@@ -54,10 +54,11 @@ inline Operations operations_of(const TrainedModel& model, RowWork work, const S
                  .backward = epochs * epoch.backward,
                  .reference = (stage.caches_reference ? 1 : epochs) * epoch.reference};
   if (stage.needs_mismatched) {  // in every epoch others, whose lengths are like the rows' own
-    all.forward += epochs * epoch.forward;
-    // A live reference reads them with the rows' own, behind one prompt; a cached one by themselves, once each.
-    const RowWork asked = stage.caches_reference ? work : work.behind_trunk();
-    all.reference += epochs * operations_of(model, asked, stage.asks_reference).reference;
+    // The policy reads them behind prompts that it feeds anyway, unless it recomputes these, and so does a live reference; a
+    // cached one reads them by themselves, once each.
+    const Operations behind = operations_of(model, work.behind_trunk(), stage.asks_reference);
+    all.forward += epochs * (model.recompute_activations ? epoch : behind).forward;
+    all.reference += epochs * (stage.caches_reference ? epoch : behind).reference;
   }
   return all;
 }
