@@ -145,8 +145,9 @@ CATCH_TEST_CASE("others have the prompts of the rows", "[model]") {
   Decoder model = random_decoder();
   const Rows rows = random_rows(3, 1);
   const auto refusal = [&](const Rows& others) {
-    return std::string{
-        thrown<ShapeError>([&] { static_cast<void>(model.predicting_hidden(pack(rows), pack(others))); }).what()};
+    return std::string{thrown<ShapeError>([&] {
+                         static_cast<void>(model.predicting_hidden(pack(rows), pack(others)));
+                       }).what()};
   };
   for (const bool recomputes : {false, true}) {
     model.recompute_activations(recomputes);

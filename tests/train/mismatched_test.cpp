@@ -82,7 +82,7 @@ CATCH_TEST_CASE("the mismatched completions of a single pass keep to its limit t
   const Asked exceeding = asked_within(own);  // the rows fit a pass, with further completions they do not
   CATCH_CHECK(exceeding.with_others == 0);
   CATCH_CHECK(exceeding.fed_rows == 16);
-  CATCH_CHECK(asked_within(own + 8 * longest).with_others == 1);
+  CATCH_CHECK(asked_within(Tokens{own.value() + 8 * longest.value()}).with_others == 1);
 }
 
 CATCH_TEST_CASE("a mismatched completion never makes a row longer than the stage's longest", "[train]") {

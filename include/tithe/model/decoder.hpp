@@ -96,8 +96,7 @@ class Decoder {
   [[nodiscard]] std::pair<at::Tensor, at::Tensor> predicting_hidden(const PackedRows& rows,
                                                                     const PackedRows& others) const {
     detail::require_same_prompts(rows, others);
-    if (!recompute_)
-      return detail::states_of_both(*this, rows, others, plan_of(rows), plan_of(others).behind_prompts());
+    if (!recompute_) return detail::states_of_both(*this, rows, others, plan_of(rows), plan_of(others));
     const at::Tensor of_rows = predicting_hidden(rows);
     const at::NoGradGuard no_grad;
     return {of_rows, predicting_hidden(others)};

@@ -88,8 +88,9 @@ struct OtherCompletions {
 template <class Model, class Plan>
 std::pair<at::Tensor, at::Tensor> states_of_both(const Model& model, const PackedRows& rows,
                                                  const PackedRows& others, const Plan& plan,
-                                                 const Plan& other_plan) {
+                                                 Plan other_plan) {
   const OtherCompletions of{rows, others};
+  const Plan behind_prompts = std::move(other_plan).behind_prompts();
   const auto index = [&](const std::vector<std::int64_t>& places) {
     return on_device(rows.device(), places);
   };
@@ -114,7 +115,7 @@ std::pair<at::Tensor, at::Tensor> states_of_both(const Model& model, const Packe
         return at::cat({prompts, mine}).index_select(0, place);
       };
       const Seen& before = seen[static_cast<std::size_t>(layer)];
-      return other_plan(layer, behind(before.q, q), behind(before.k, k), behind(before.v, v))
+      return behind_prompts(layer, behind(before.q, q), behind(before.k, k), behind(before.v, v))
           .index_select(0, own);
     };
     all = at::cat({all, model.forward(others.tokens.index_select(0, own),
