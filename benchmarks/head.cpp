@@ -21,46 +21,22 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <ctime>
-#include <fstream>
-#include <string>
 #include <vector>
+
+#include "process.hpp"
 
 namespace {
 
-/// A figure of /proc/self/status in MiB; Linux alone has it, elsewhere it is 0.
-double status_mebibytes(const std::string& name) {
-  std::ifstream status{"/proc/self/status"};
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(name + ":")) return std::stod(line.substr(name.size() + 1)) / 1024;
-  }
-  return 0;
-}
-
-/// The peak of resident memory that one call adds to what was there.
+/// The peak of resident memory that one call adds to what was there, in bytes.
 template <class Work>
 double peak_of(Work work) {
 #if defined(__GLIBC__)
   malloc_trim(0);  // so that what was freed before does not serve it
 #endif
-  std::ofstream{"/proc/self/clear_refs"} << "5";  // forgets the peak so far
-  const double before = status_mebibytes("VmRSS");
+  bench::forget_peak();
+  const double before = bench::status_bytes("VmRSS");
   work();
-  return status_mebibytes("VmHWM") - before;
-}
-
-/// Processor seconds of the whole process.
-template <class Work>
-double seconds_of(Work work) {
-  const std::clock_t begin = std::clock();
-  work();
-  return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
-}
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
-  return values[values.size() / 2];
+  return bench::status_bytes("VmHWM") - before;
 }
 
 enum Way : std::int64_t {
@@ -92,7 +68,7 @@ void head(benchmark::State& state) {
     weights.mutable_grad() = at::Tensor{};
   };
   once();
-  state.counters["peak_MiB"] = peak_of(once);
+  state.counters["peak_MiB"] = peak_of(once) / (1 << 20);
   at::Tensor logits = at::empty({n, vocabulary}, hidden.options().requires_grad(false)).zero_();
   at::Tensor hidden_like = at::empty({n, d}, logits.options()).zero_();
   at::Tensor weights_like = trains ? at::empty({vocabulary, d}, logits.options()).zero_() : at::Tensor{};
@@ -105,7 +81,7 @@ void head(benchmark::State& state) {
   // The small ones are over before the clock ticks.
   const std::int64_t repeat = std::max<std::int64_t>(1, std::int64_t{4'000'000'000} / (n * d * vocabulary));
   const auto per_call = [&](const auto& work) {
-    return seconds_of([&] {
+    return bench::processor_seconds_of([&] {
              for (std::int64_t i = 0; i < repeat; ++i) work();
            }) /
            static_cast<double>(repeat);
@@ -117,8 +93,8 @@ void head(benchmark::State& state) {
     over.push_back(own.back() / product);
     state.SetIterationTime(own.back());
   }
-  state.counters["over_products"] = median(over);
-  state.counters["median_ms"] = 1e3 * median(own);
+  state.counters["over_products"] = bench::median(over);
+  state.counters["median_ms"] = 1e3 * bench::median(own);
 }
 BENCHMARK(head)
     ->ArgNames({"way", "tokens", "hidden", "vocabulary", "bits"})

@@ -10,8 +10,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
-#include <ctime>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -21,6 +19,7 @@
 #include <vector>
 
 #include "../tests/counted_memory.hpp"
+#include "process.hpp"
 #include "shapes.hpp"
 #include "tithe/core/random.hpp"
 #include "tithe/loss/dpo.hpp"
@@ -30,30 +29,6 @@
 #include "tithe/train/estimate.hpp"
 #include "tithe/train/objective.hpp"
 #include "tithe/train/stage.hpp"
-
-namespace {
-
-/// A figure of /proc/self/status in bytes; Linux alone has it, elsewhere it is 0.
-double status_bytes(const std::string& name) {
-  std::ifstream status{"/proc/self/status"};
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(name + ":")) return std::stod(line.substr(name.size() + 1)) * 1024;
-  }
-  return 0;
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
-double processor_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-}  // namespace
 
 int main(int argc, char** argv) {
   std::string name = "qwen", dtype = "bfloat16", asked = "live";
@@ -100,16 +75,16 @@ int main(int argc, char** argv) {
   double since = 0;
   const tithe::StageHooks hooks{.on_step = [&](const tithe::StepRecord& step) {
     seconds.push_back(step.at("step_seconds"));
-    processor.push_back(processor_seconds() - since);
-    since = processor_seconds();
+    processor.push_back(bench::processor_seconds() - since);
+    since = bench::processor_seconds();
   }};
-  std::ofstream{"/proc/self/clear_refs"} << "5";  // forgets the peak so far
-  const double before = status_bytes("VmRSS");
+  bench::forget_peak();
+  const double before = bench::status_bytes("VmRSS");
   const tithe::test::CountedMemory tensors;  // the adapter was there already
   const auto train = [&](const auto& reference) {
     tithe::train_stage(model, tithe::PreferenceObjective{tithe::Dpo<0.1>{}, reference}, rows, options, hooks);
   };
-  const double begin = since = processor_seconds();
+  const double begin = since = bench::processor_seconds();
   if (all_weights) {
     train(model.frozen_copy());
   } else if (asked == "live") {
@@ -119,8 +94,8 @@ int main(int argc, char** argv) {
     using Source = std::remove_const_t<decltype(reference)>;
     train(tithe::CachedReference<Source>{{.model = std::make_shared<const Source>(reference)}});
   }
-  const double peak = status_bytes("VmHWM") - before;
-  const double step = median(seconds);
+  const double peak = bench::status_bytes("VmHWM") - before;
+  const double step = bench::median(seconds);
   constexpr double mebi = 1 << 20;
   const double operations = tithe::operations_of(trained, work, all_weights || asked == "live").total();
   std::cout << nlohmann::ordered_json{{"shape", name},
@@ -132,7 +107,7 @@ int main(int argc, char** argv) {
                                       {"dtype", dtype},
                                       {"fed_tokens", work.fed},
                                       {"seconds_a_step", step},
-                                      {"processor_seconds_a_step", median(processor)},
+                                      {"processor_seconds_a_step", bench::median(processor)},
                                       {"processor_seconds_of_all", since - begin},
                                       {"tokens_a_second", work.fed / step},
                                       {"gflops", operations / step / 1e9},

@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "process.hpp"
 #include "roofline_parts.hpp"
 #include "shapes.hpp"
 #include "tithe/loss/dpo.hpp"
@@ -29,12 +30,7 @@
 
 namespace {
 
-using bench::number, bench::Part;
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values.empty() ? 0 : values[values.size() / 2];
-}
+using bench::median, bench::number, bench::Part;
 
 /// What everything is held against: a large square product, and a sum that streams through memory.
 std::vector<Part> limits(at::ScalarType dtype) {

@@ -7,12 +7,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "process.hpp"
 #include "shapes.hpp"
 #include "tithe/data/autograd.hpp"
 #include "tithe/data/pack.hpp"
@@ -28,12 +28,6 @@
 /// The parts of a LoRA-DPO step, each alone, with the operations of its matrix products.
 namespace bench {
 
-/// Processor seconds of the whole process.
-inline double processor_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
 inline double number(std::int64_t n) { return static_cast<double>(n); }
 
 /// Floating-point operations of a map's products: of the way that linear_products.hpp chooses, forward and backward, or

@@ -7,7 +7,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "cases.hpp"
+#include "process.hpp"
 #include "tithe/loss/cross_entropy.hpp"
 #include "tithe/loss/dpo.hpp"
 #include "tithe/loss/kto.hpp"
@@ -26,12 +26,6 @@
 namespace {
 
 using nlohmann::json;
-
-double processor_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 void write(const std::filesystem::path& folder, const bench::Case& given) {
   tithe::write_config(folder / "config.json", given.model.config());
@@ -60,12 +54,12 @@ json run(const bench::Case& given, const std::string& loss, std::int64_t steps) 
     for (std::size_t i = 0; i < static_cast<std::size_t>(steps * given.batch_size); ++i)
       rows.push_back(all[i % n]);
     const auto wall = std::chrono::steady_clock::now();
-    const double cpu = processor_seconds();
+    const double cpu = bench::processor_seconds();
     tithe::train_stage(model, objective, rows, options, hooks);
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - wall;
     const double n_steps = static_cast<double>(steps);
     return json{{"wall", taken.count() / n_steps},
-                {"cpu", (processor_seconds() - cpu) / n_steps},
+                {"cpu", (bench::processor_seconds() - cpu) / n_steps},
                 {"losses", losses}};
   };
   if (loss == "sft")

@@ -3,24 +3,18 @@
 // The library's side of python_tokenizer.py: `tokenizer_peer TOKENIZER_JSON TEXTS_JSON` reads a tokenizer and a list of
 // texts, and answers each line on standard input with the processor time of encoding every text, one after another. The
 // first answer has the ids.
-#include <ctime>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "process.hpp"
 #include "tithe/model/tokenizer.hpp"
 
 namespace {
 
 using nlohmann::json;
-
-double processor_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 }  // namespace
 
@@ -29,9 +23,9 @@ int main(int argc, char** argv) {
     std::cerr << "usage: tokenizer_peer TOKENIZER_JSON TEXTS_JSON\n";
     return 2;
   }
-  const double start = processor_seconds();
+  const double start = bench::processor_seconds();
   const auto tokenizer = tithe::Tokenizer::from_file(argv[1]);
-  const double load = processor_seconds() - start;
+  const double load = bench::processor_seconds() - start;
   const auto texts = json::parse(std::ifstream{argv[2]}).get<std::vector<std::string>>();
   const auto encode = [&](const std::string& text) {
     return tokenizer.encode(text, tithe::SpecialTokens::none, tithe::SpelledTokens::recognize);
@@ -40,9 +34,9 @@ int main(int argc, char** argv) {
   for (const std::string& text : texts) ids.push_back(encode(text));
   std::cout << json{{"load", load}, {"ids", ids}} << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
-    const double begin = processor_seconds();
+    const double begin = bench::processor_seconds();
     std::size_t tokens = 0;
     for (const std::string& text : texts) tokens += encode(text).size();
-    std::cout << json{{"cpu", processor_seconds() - begin}, {"tokens", tokens}} << std::endl;
+    std::cout << json{{"cpu", bench::processor_seconds() - begin}, {"tokens", tokens}} << std::endl;
   }
 }

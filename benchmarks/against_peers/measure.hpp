@@ -8,10 +8,10 @@
 
 #include <chrono>
 #include <cstddef>
-#include <ctime>
-#include <fstream>
 #include <stdexcept>
 #include <string>
+
+#include "../process.hpp"
 
 /// What measure.py measures of a Python process, measured of this one in the same way. Memory is in MB.
 namespace peers {
@@ -22,11 +22,7 @@ class Measure {
 
   /// Seconds of this process's processors; on another device, of the clock, once the device has done its work.
   [[nodiscard]] double now() const {
-    if (device_.is_cpu()) {
-      timespec time{};
-      clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-      return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-    }
+    if (device_.is_cpu()) return bench::processor_seconds();
     c10::impl::getDeviceGuardImpl(device_.type())->synchronizeDevice(device_.index());
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   }
@@ -39,7 +35,7 @@ class Measure {
   }
   void forget_peak() const {
     if (device_.is_cpu()) {
-      std::ofstream{"/proc/self/clear_refs"} << "5";
+      bench::forget_peak();
     } else {
       c10::getDeviceAllocator(device_.type())->resetPeakStats(device_.index());
     }
@@ -59,11 +55,9 @@ class Measure {
 
   /// A figure of /proc/self/status, which Linux has.
   static double status(const std::string& name) {
-    std::ifstream status{"/proc/self/status"};
-    for (std::string line; std::getline(status, line);) {
-      if (line.starts_with(name + ":")) return std::stod(line.substr(name.size() + 1)) * 1024 / 1e6;
-    }
-    throw std::runtime_error{"/proc/self/status has no " + name};
+    const double bytes = bench::status_bytes(name);
+    if (bytes == 0) throw std::runtime_error{"/proc/self/status has no " + name};
+    return bytes / 1e6;
   }
 
   at::Device device_;
