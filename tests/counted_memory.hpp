@@ -21,14 +21,18 @@ class CountedMemory {
   [[nodiscard]] std::int64_t held() const { return counts_->held; }
   /// The most that was held at a time.
   [[nodiscard]] std::int64_t peak() const { return counts_->peak; }
+  /// Taken in all, given back or not.
+  [[nodiscard]] std::int64_t taken() const { return counts_->taken; }
 
  private:
   struct Counts : c10::MemoryReportingInfoBase {
     std::int64_t held = 0;
     std::int64_t peak = 0;
+    std::int64_t taken = 0;
     void reportMemoryUsage(void*, std::int64_t size, std::size_t, std::size_t, c10::Device) override {
       held += size;
       peak = std::max(peak, held);
+      taken += std::max<std::int64_t>(size, 0);
     }
     [[nodiscard]] bool memoryProfilingEnabled() const override { return true; }
   };

@@ -113,7 +113,8 @@ tithe::LabelCompute label_compute_of(const TrainSettings& settings, const tithe:
           .preference = {.epochs = settings.run.preference.epochs,
                          .asks_reference = costs.compares,
                          .caches_reference = costs.caches_reference,
-                         .needs_mismatched = costs.compares && costs.needs_mismatched}};
+                         .needs_mismatched = costs.compares && costs.needs_mismatched,
+                         .feeds_prompts_again = settings.run.preference.cuts_steps()}};
 }
 
 RunPreview preview_of(const TrainSettings& settings, const tithe::TrainedModel& model,

@@ -141,9 +141,10 @@ CATCH_TEST_CASE("a stage's operations follow its epochs, reference and prompts",
       .epochs = 3, .asks_reference = true, .caches_reference = true, .needs_mismatched = true};
   CATCH_CHECK(operations_of(model, labelled, cached).total() ==
               Approx(3 * (both.forward + alone.backward + alone.reference) + alone.reference));
-  TrainedModel recomputing = model;
-  recomputing.recompute_activations = true;
-  CATCH_CHECK(operations_of(recomputing, labelled, kto).forward == Approx(3 * 2 * alone.forward));
+  StageWork cut = kto;
+  cut.feeds_prompts_again = true;
+  CATCH_CHECK(operations_of(model, labelled, cut).total() ==
+              Approx(3 * (2 * alone.forward + alone.backward + both.reference)));
   CATCH_CHECK(both.forward < 1.9 * alone.forward);
   // 58 tokens are fed in two rows of 20 and two completions of 10; the head then sees all, and not 40.
   const double head = 2.0 * 512 * 64;

@@ -2,8 +2,11 @@
 #include "tithe/train/mismatched.hpp"
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
+#include <stop_token>
 #include <utility>
 #include <vector>
 
@@ -68,21 +71,44 @@ CATCH_TEST_CASE("a step of one pass feeds the policy's prompts once for both com
 }
 
 CATCH_TEST_CASE("the mismatched completions of a single pass keep to its limit too", "[train]") {
-  const Rows rows = small_rows(8, 1);
-  Tokens own{}, longest{};
-  for (const Row& row : rows) {
-    own += row.tokens();
-    longest = std::max(longest, row.longest_path());
-  }
-  const auto asked_within = [&](Tokens limit) {
+  Rows rows = small_rows(2, 1);  // each is the other's partner
+  for (Row& row : rows) row.prompt.resize(4, 1);
+  const auto asked_within = [&](Tokens limit, const Rows& of) {
     const Counting model{small_decoder()};
-    train_stage(model, kto(small_decoder()), rows, {.batch_size = 8, .max_tokens_per_pass = limit});
+    train_stage(model, kto(small_decoder()), of, {.batch_size = 2, .max_tokens_per_pass = limit});
     return *model.asked;
   };
-  const Asked exceeding = asked_within(own);  // the rows fit a pass, with further completions they do not
+  Tokens both = rows[0].tokens() + rows[1].tokens();
+  for (const Row& row : rows) both += Tokens{std::ssize(row.completions[0])};
+  CATCH_CHECK(asked_within(both, rows).with_others == 1);
+  const Asked exceeding = asked_within(both - Tokens{1}, rows);
   CATCH_CHECK(exceeding.with_others == 0);
-  CATCH_CHECK(exceeding.fed_rows == 16);
-  CATCH_CHECK(asked_within(Tokens{own.value() + 8 * longest.value()}).with_others == 1);
+  CATCH_CHECK(exceeding.fed_rows == 4);
+}
+
+/// The same numbers come of a model that cannot share prompts, in passes of its own.
+CATCH_TEST_CASE("models with and without a way to share prompts learn the same", "[train]") {
+  const Rows rows = small_rows(8, 1);
+  const auto trained = [&](const auto& model) {
+    train_stage(model, kto(small_decoder(at::kDouble)), rows, {.epochs = 2, .batch_size = 8});
+    return model.weights();
+  };
+  const NamedTensors sharing = trained(small_decoder(at::kDouble));
+  const NamedTensors alone = trained(Watched{small_decoder(at::kDouble), [] {}});
+  static_assert(SharesPrompts<Decoder> && !SharesPrompts<Watched>);
+  for (std::size_t i = 0; i < sharing.size(); ++i) {
+    CATCH_CHECK((sharing[i].tensor - alone[i].tensor).abs().max().item<double>() < 1e-9);
+  }
+}
+
+CATCH_TEST_CASE("a stop that the reference's pass brings keeps the policy from being asked", "[train]") {
+  std::stop_source source;
+  const Watched reference{small_decoder(), [&] { source.request_stop(); }};
+  const Counting model{small_decoder()};
+  const StageReport report = train_stage(model, PreferenceObjective{Kto<>{}, reference}, small_rows(4, 1), {},
+                                         {.stop = source.get_token()});
+  CATCH_CHECK(report.steps_done == 0);
+  CATCH_CHECK(model.asked->with_others + model.asked->alone == 0);
 }
 
 CATCH_TEST_CASE("a mismatched completion never makes a row longer than the stage's longest", "[train]") {

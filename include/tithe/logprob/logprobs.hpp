@@ -79,23 +79,25 @@ at::Tensor token_logprobs(const M& model, const PackedRows& rows, const HeadOpti
   }
 }
 
-/// The same of rows, and without a gradient of others with the same prompts, one for one. A model that can feed those once
-/// says so with `predicting_hidden(rows, others)`.
+/// A model that gives the states of rows together with those of others, rows with the same prompts: these are fed once.
 template <class M>
+concept SharesPrompts =
+    GivesStates<M> && !GivesTokenLogProbs<M> && requires(const M& model, const PackedRows& rows) {
+      { model.predicting_hidden(rows, rows) } -> std::same_as<std::pair<at::Tensor, at::Tensor>>;
+    };
+
+/// The same of rows, and of others with their prompts, one for one; those of the others have no gradient.
+template <SharesPrompts M>
 std::pair<at::Tensor, at::Tensor> token_logprobs_of_both(const M& model, const PackedRows& rows,
                                                          const PackedRows& others,
                                                          const HeadOptions& options = {}) {
-  if constexpr (requires { model.predicting_hidden(rows, others); }) {
-    const auto [states, other_states] = model.predicting_hidden(rows, others);
-    const at::Tensor head = model.head();
-    const at::Tensor logprobs = head_logprobs(states, head, rows.targets, options);
+  const auto [states, other_states] = model.predicting_hidden(rows, others);
+  const at::Tensor head = model.head();
+  const auto without_gradient = [&] {
     const at::NoGradGuard no_grad;
-    return {logprobs, head_logprobs(other_states, head, others.targets, options)};
-  } else {
-    const at::Tensor logprobs = token_logprobs(model, rows, options);
-    const at::NoGradGuard no_grad;
-    return {logprobs, token_logprobs(model, others, options)};
-  }
+    return head_logprobs(other_states, head, others.targets, options);
+  };
+  return {head_logprobs(states, head, rows.targets, options), without_gradient()};
 }
 
 /// Each completion's sum, [completions], of values that stand for its tokens, [predicted_tokens].

@@ -112,9 +112,9 @@ class AttentionPlan {
     return dtype == at::kBFloat16 ? 768 : 2048;
   }
 
-  /// The same for rows of whose prompts nobody reads the outputs: these may be anything. Without gradients.
-  [[nodiscard]] AttentionPlan behind_prompts() && {
-    if (dense_) dense_ = c10::make_intrusive<detail::DenseRows>(dense_->extents, /*prompts_too=*/false);
+  /// This plan where nobody reads what prompts see: it may be anything.
+  [[nodiscard]] AttentionPlan without_prompts() && {
+    if (dense_) dense_ = c10::make_intrusive<detail::DenseRows>(dense_->extents, /*with_prompts=*/false);
     return std::move(*this);
   }
 

@@ -14,6 +14,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,9 +30,9 @@
 #include "tithe/model/functions.hpp"
 #include "tithe/model/initialization.hpp"
 #include "tithe/model/layer.hpp"
+#include "tithe/model/layer_pass.hpp"
 #include "tithe/model/lora.hpp"
 #include "tithe/model/other_completions.hpp"
-#include "tithe/model/recompute.hpp"
 #include "tithe/model/rotary.hpp"
 
 /// The one decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU. Llama and its kin, and the miniature,
@@ -91,15 +92,30 @@ class Decoder {
     const at::Tensor states = packed_forward(rows, predicting.tokens);
     return states.size(0) == rows.predicted_tokens() ? states : states.index_select(0, predicting.of);
   }
-  /// The same, and those of others with the same prompts, one for one, of which nothing is kept for a gradient. Prompts are
-  /// fed once, unless activations are recomputed. Throws ShapeError for other prompts.
+  /// The same, and those of others: rows with the same prompts, one for one, which are fed once. Nothing is kept for a
+  /// gradient of theirs. Throws ShapeError for other prompts.
   [[nodiscard]] std::pair<at::Tensor, at::Tensor> predicting_hidden(const PackedRows& rows,
                                                                     const PackedRows& others) const {
-    detail::require_same_prompts(rows, others);
-    if (!recompute_) return detail::states_of_both(*this, rows, others, plan_of(rows), plan_of(others));
-    const at::Tensor of_rows = predicting_hidden(rows);
-    const at::NoGradGuard no_grad;
-    return {of_rows, predicting_hidden(others)};
+    const detail::OtherCompletions behind{rows, others};
+    const auto seen = std::make_shared<detail::AttentionInputs>();
+    const auto of_rows = layer_pass(rows.positions, detail::ObservedAttention{shared_plan(rows), seen},
+                                    behind.predicting_of_rows(), recompute_);
+    const auto of_others = layer_pass(
+        others.positions.index_select(0, behind.own()),
+        detail::AttentionBehindPrompts{plan_of(others).without_prompts(), behind, seen}, behind.predicting());
+    at::Tensor x = at::embedding(embedding_, rows.tokens);
+    at::Tensor y = embedding_.detach().index_select(0, others.tokens.index_select(0, behind.own()));
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      x = of_rows.through(i, std::move(x));
+      const at::NoGradGuard no_grad;
+      if (!behind.empty()) y = of_others.through(i, std::move(y));
+    }
+    x = normed(x);
+    {
+      const at::NoGradGuard no_grad;
+      y = normed(y);
+    }
+    return behind.of_targets(x, y);
   }
   /// The head's weight, [vocab_size, hidden_size]; the embeddings where the two are tied.
   [[nodiscard]] const at::Tensor& head() const { return head_.defined() ? head_ : embedding_; }
@@ -110,12 +126,8 @@ class Decoder {
   template <class Attend>
   [[nodiscard]] at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions,
                                    const Attend& attend, const at::Tensor& wanted = {}) const {
-    const Rotary rotary = rotary_of(positions, frequencies_, dtype());
-    at::Tensor x = at::embedding(embedding_, tokens);
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      x = through_layer(i, std::move(x), rotary, attend, i + 1 == layers_.size() ? wanted : at::Tensor{});
-    }
-    return rms_norm(x, norm(final_norm_));
+    return normed(
+        layer_pass(positions, std::cref(attend), wanted).through_all(at::embedding(embedding_, tokens)));
   }
 
   /// The leaves that are trained: all of them, or those of the adapter. Projections that read the same input are one leaf.
@@ -241,19 +253,14 @@ class Decoder {
   [[nodiscard]] bool recomputes_activations() const { return recompute_; }
 
  private:
-  /// A layer's output of the tokens `kept`, or of all if that is undefined: behind attention, tokens are on their own.
   template <class Attend>
-  [[nodiscard]] at::Tensor through_layer(std::size_t index, at::Tensor x, const Rotary& rotary,
-                                         const Attend& attend, const at::Tensor& kept) const {
-    const Layer& layer = layers_[index];
-    const auto [q, k, v] = attention_inputs(x, norm(layer.input_norm), layer.qkv, layer.head_norms, rotary,
-                                            {config_.num_attention_heads, config_.num_key_value_heads});
-    at::Tensor seen = attend(static_cast<std::int64_t>(index), q, k, v);
-    if (kept.defined()) {
-      seen = seen.index_select(0, kept);
-      x = x.index_select(0, kept);
-    }
-    return gated_mlp(add_linear(x, seen, layer.o), norm(layer.mlp_norm), layer.gate_up, layer.down);
+  [[nodiscard]] detail::LayerPass<Attend> layer_pass(const at::Tensor& positions, Attend attend,
+                                                     const at::Tensor& wanted, bool recompute = false) const {
+    return {layers_,           config_, rotary_of(positions, frequencies_, dtype()),
+            std::move(attend), wanted,  recompute};
+  }
+  [[nodiscard]] at::Tensor normed(const at::Tensor& x) const {
+    return rms_norm(x, {final_norm_, config_.rms_norm_eps});
   }
 
   [[nodiscard]] AttentionPlan plan_of(const PackedRows& rows) const {
@@ -261,20 +268,13 @@ class Decoder {
     require_rows_on(device(), rows);
     return {rows, dtype(), AttentionPath::automatic, config_.head_dim};
   }
+  /// One that outlives the pass, for activations that are recomputed.
+  [[nodiscard]] std::shared_ptr<const AttentionPlan> shared_plan(const PackedRows& rows) const {
+    return std::make_shared<const AttentionPlan>(plan_of(rows));
+  }
   [[nodiscard]] at::Tensor packed_forward(const PackedRows& rows, const at::Tensor& wanted) const {
-    const AttentionPlan plan = plan_of(rows);
-    if (!recompute_ || !at::GradMode::is_enabled()) return forward(rows.tokens, rows.positions, plan, wanted);
-    // What the backward pass reads again outlives this call: the model is a handle, the plan is shared.
-    const auto shared = std::make_shared<const AttentionPlan>(plan);
-    const Rotary rotary = rotary_of(rows.positions, frequencies_, dtype());
-    at::Tensor x = at::embedding(embedding_, rows.tokens);
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const at::Tensor& kept = i + 1 == layers_.size() ? wanted : at::Tensor{};
-      x = recomputed(x, layers_[i].trained(), [model = *this, shared, rotary, kept, i](const at::Tensor& in) {
-        return model.through_layer(i, in, rotary, *shared, kept);
-      });
-    }
-    return rms_norm(x, norm(final_norm_));
+    return normed(layer_pass(rows.positions, detail::ObservedAttention{shared_plan(rows)}, wanted, recompute_)
+                      .through_all(at::embedding(embedding_, rows.tokens)));
   }
 
   explicit Decoder(DecoderConfig config)
@@ -284,7 +284,7 @@ class Decoder {
   void for_each_leaf(Change change) {
     detail::for_each_leaf(embedding_, layers_, final_norm_, head_, change);
   }
-  [[nodiscard]] Norm norm(const at::Tensor& weight) const { return {weight, config_.rms_norm_eps}; }
+
   DecoderConfig config_;
   at::Tensor embedding_;  ///< [vocab_size, d]
   std::vector<Layer> layers_;

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <c10/util/intrusive_ptr.h>
 
 #include <algorithm>
@@ -41,7 +42,7 @@ void dense_forward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<cons
   using W = Wide<T>;
   const std::int64_t d = q.d;
   const W s = static_cast<W>(1 / std::sqrt(static_cast<double>(d)));
-  const bool with_prompts = rows.with_prompts;
+  const bool prompts_ask = rows.prompts_ask;
   const auto work = [=](DenseScratch<W>& scratch, const RowExtent& row,
                         std::int64_t head) TITHE_ALWAYS_INLINE {
     const MatrixView<W> keys_t = scratch.keys_t.view(), values = scratch.values.view();
@@ -50,7 +51,7 @@ void dense_forward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<cons
       take_tokens<T>(v, first, count, head, place, &values, nullptr);
     };
     see(row.start, row.trunk(), 0);
-    for_each_sequence(row, with_prompts, [&](const Sequence& of) TITHE_ALWAYS_INLINE {
+    for_each_sequence(row, prompts_ask, [&](const Sequence& of) TITHE_ALWAYS_INLINE {
       see(of.begin, of.branch, row.trunk());
       for (std::int64_t asking = head * group; asking < (head + 1) * group; ++asking) {
         for_each_block(row, of,
@@ -75,6 +76,7 @@ void dense_backward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<con
   using W = Wide<T>;
   const std::int64_t d = q.d;
   const W s = static_cast<W>(1 / std::sqrt(static_cast<double>(d)));
+  const bool prompts_ask = rows.prompts_ask;
   const auto work = [=](DenseScratch<W>& scratch, const RowExtent& row,
                         std::int64_t head) TITHE_ALWAYS_INLINE {
     const std::int64_t trunk = row.trunk();
@@ -93,7 +95,7 @@ void dense_backward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<con
       give_tokens<T>(dvalues, place, count, dv, first, head, 1);
     };
     see(row.start, trunk, 0);
-    for_each_sequence(row, /*with_prompt=*/true, [&](const Sequence& of) TITHE_ALWAYS_INLINE {
+    for_each_sequence(row, prompts_ask, [&](const Sequence& of) TITHE_ALWAYS_INLINE {
       see(of.begin, of.branch, trunk);
       for (std::int64_t asking = head * group; asking < (head + 1) * group; ++asking) {
         for_each_block(row, of,
@@ -127,14 +129,14 @@ void dense_backward(const DenseRows& rows, TokenHeads<const T> q, TokenHeads<con
 }
 
 /// softmax(s q kᵀ + mask) v with s = d^(−½). q [T, heads, d], k and v [T, kv_heads, d] → [T, heads · d]. Every one of
-/// the T tokens belongs to one of the rows. Where prompts do not ask, nothing has a gradient.
+/// the T tokens belongs to one of the rows. What prompts see is 0 where they do not ask.
 struct DenseAttention : torch::autograd::Function<DenseAttention> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const c10::intrusive_ptr<DenseRows>& rows) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const at::Tensor queries = heads_side_by_side(q), keys = heads_side_by_side(k),
                      values = heads_side_by_side(v);
-    const at::Tensor out = at::empty({q.size(0), q.size(1), q.size(2)}, q.options());
+    const at::Tensor out = unwritten_for(*rows, q);
     with_element_type(q, [&]<class T>(T*) {
       dense_forward<T>(*rows, token_heads<T>(queries), token_heads<T>(keys), token_heads<T>(values),
                        mutable_token_heads<T>(out), k.size(1), q.size(1) / k.size(1));
@@ -144,13 +146,18 @@ struct DenseAttention : torch::autograd::Function<DenseAttention> {
     return out.view({q.size(0), q.size(1) * q.size(2)});
   }
 
+  /// Memory of the queries' shape, in which 0 stands where nothing will be written.
+  static at::Tensor unwritten_for(const DenseRows& rows, const at::Tensor& q) {
+    return rows.prompts_ask ? at::empty(q.sizes(), q.options()) : at::zeros(q.sizes(), q.options());
+  }
+
   static variable_list backward(AutogradContext* context, const variable_list& upstream) {
     const BackwardByHand by_hand{"DenseAttention"};
     const auto saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
     const auto rows = c10::static_intrusive_pointer_cast<DenseRows>(context->saved_data["rows"].toCapsule());
     const at::Tensor above = upstream[0].contiguous().view(q.sizes());
-    const at::Tensor dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options()),
+    const at::Tensor dq = unwritten_for(*rows, q), dk = at::empty(k.sizes(), k.options()),
                      dv = at::empty(v.sizes(), v.options());
     with_element_type(q, [&]<class T>(T*) {
       dense_backward<T>(*rows, token_heads<T>(q), token_heads<T>(k), token_heads<T>(v), token_heads<T>(above),

@@ -24,12 +24,12 @@ inline constexpr std::int64_t dense_block = 32;
 
 /// Rows whose attention is dense.
 struct DenseRows : torch::CustomClassHolder {
-  explicit DenseRows(std::vector<RowExtent> all, bool prompts_too = true)
-      : extents{std::move(all)}, with_prompts{prompts_too} {
+  explicit DenseRows(std::vector<RowExtent> all, bool with_prompts = true)
+      : extents{std::move(all)}, prompts_ask{with_prompts} {
     for (const RowExtent& row : extents) longest = std::max(longest, row.longest_path());
   }
   std::vector<RowExtent> extents;
-  bool with_prompts = true;  ///< whether prompts ask too; else theirs are left as they are
+  bool prompts_ask = true;   ///< or nobody reads what they would see: it is 0
   std::int64_t longest = 0;  ///< a prompt with its completion
 };
 
@@ -191,8 +191,8 @@ TITHE_ALWAYS_INLINE inline void for_each_block(const RowExtent& row, const Seque
 /// Calls `use(sequence)` for each of a row's; the trunk asks in the first alone. A row without completions is one without
 /// a branch.
 template <class Use>
-TITHE_ALWAYS_INLINE inline void for_each_sequence(const RowExtent& row, bool with_prompt, const Use& use) {
-  Sequence of{.asking = with_prompt ? 0 : row.prompt, .branch = 0, .begin = row.start + row.trunk()};
+TITHE_ALWAYS_INLINE inline void for_each_sequence(const RowExtent& row, bool prompts_ask, const Use& use) {
+  Sequence of{.asking = prompts_ask ? 0 : row.prompt, .branch = 0, .begin = row.start + row.trunk()};
   for (std::size_t i = 0; i < std::max<std::size_t>(1, row.branches.size()); ++i) {
     of.branch = row.branches.empty() ? 0 : row.branches[i];
     use(of);

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
+#include <ranges>
 #include <span>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "tithe/core/error.hpp"
 #include "tithe/data/device.hpp"
 #include "tithe/data/pack.hpp"
+#include "tithe/model/attention.hpp"
 
 /// Other completions behind prompts that are fed anyway: what the layers made of a prompt is read, not made again.
 namespace tithe::detail {
@@ -44,84 +46,98 @@ inline void require_same_prompts(const PackedRows& rows, const PackedRows& other
   }
 }
 
-/// Where the others' tokens are found: those of the prompts among the rows', which are fed, the rest among their own. A
-/// number below the rows' fed tokens is one of these, others count on from there.
-struct OtherCompletions {
-  std::vector<std::int64_t> own;    ///< packed tokens behind the prompts
-  std::vector<std::int64_t> place;  ///< of each packed token: a fed one, or its place in `own` behind them
-  std::vector<std::int64_t>
-      wanted_of_fed;                 ///< fed tokens that predict something, of the rows or of the others
-  std::vector<std::int64_t> wanted;  ///< the same of `own`, as places in it
-  std::vector<std::int64_t> states_of_fed;  ///< of each target of the rows, a place in `wanted_of_fed`
-  std::vector<std::int64_t>
-      states;  ///< of each target of the others, in `wanted_of_fed` and `wanted` behind it
-
-  OtherCompletions(const PackedRows& rows, const PackedRows& others) {
+/// Others' own tokens, those behind the prompts, and where the rest of what these read is found: among the tokens of the
+/// rows, which are fed. Indices are int64 on the rows' device.
+class OtherCompletions {
+ public:
+  OtherCompletions(const PackedRows& rows, const PackedRows& others) : device_{rows.device()} {
+    require_same_prompts(rows, others);
     const std::int64_t fed = rows.fed_tokens();
+    std::vector<std::int64_t> own, places;
     for (std::size_t row = 0; row < others.extents.size(); ++row) {
       const RowExtent& extent = others.extents[row];
       for (std::int64_t i = 0; i < extent.fed(); ++i) {
         const bool in_prompt = i < extent.prompt;
-        place.push_back(in_prompt ? rows.extents[row].start + i : fed + std::ssize(own));
+        places.push_back(in_prompt ? rows.extents[row].start + i : fed + std::ssize(own));
         if (!in_prompt) own.push_back(extent.start + i);
       }
     }
-    DistinctTokens of_fed{fed}, of_own{std::ssize(own)};
+    DistinctTokens of_rows{fed}, of_own{std::ssize(own)};
     for (const std::int64_t token : predecessors_on_host(rows))
-      states_of_fed.push_back(of_fed.place_of(token));
-    const auto place_of = [&](std::int64_t token) { return place[static_cast<std::size_t>(token)]; };
+      row_states_.push_back(of_rows.place_of(token));
+    std::vector<std::int64_t> asked;
     for (const std::int64_t token : predecessors_on_host(others)) {
-      if (const std::int64_t at = place_of(token); at < fed) of_fed.place_of(at);
+      asked.push_back(places[static_cast<std::size_t>(token)]);
+      if (asked.back() < fed) of_rows.place_of(asked.back());
     }
-    wanted_of_fed = of_fed.tokens();
-    for (const std::int64_t token : predecessors_on_host(others)) {
-      const std::int64_t at = place_of(token);
-      states.push_back(at < fed ? of_fed.place_of(at)
-                                : std::ssize(wanted_of_fed) + of_own.place_of(at - fed));
+    const std::int64_t row_states = std::ssize(of_rows.tokens());
+    for (const std::int64_t place : asked) {
+      other_states_.push_back(place < fed ? of_rows.place_of(place)
+                                          : row_states + of_own.place_of(place - fed));
     }
-    wanted = of_own.tokens();
+    own_ = on_device(device_, own);
+    places_ = on_device(device_, places);
+    predicting_of_rows_ = on_device(device_, of_rows.tokens());
+    predicting_ = on_device(device_, of_own.tokens());
+  }
+
+  [[nodiscard]] bool empty() const { return own_.size(0) == 0; }
+  [[nodiscard]] const at::Tensor& own() const { return own_; }  ///< [O]: of the others' packed tokens
+  /// [T of the others]: of each packed token, its place among the rows' tokens and, behind these, its own.
+  [[nodiscard]] const at::Tensor& places() const { return places_; }
+  [[nodiscard]] const at::Tensor& predicting_of_rows() const {
+    return predicting_of_rows_;
+  }  ///< for either's targets
+  [[nodiscard]] const at::Tensor& predicting() const { return predicting_; }  ///< of its own tokens
+
+  /// The states of both's targets, [C, d] each, from those of `predicting_of_rows` and of `predicting`.
+  [[nodiscard]] std::pair<at::Tensor, at::Tensor> of_targets(const at::Tensor& rows,
+                                                             const at::Tensor& others) const {
+    const at::Tensor all = empty() ? rows.detach() : at::cat({rows.detach(), others});
+    return {selected(rows, row_states_), selected(all, other_states_)};
+  }
+
+ private:
+  [[nodiscard]] at::Tensor selected(const at::Tensor& states, const std::vector<std::int64_t>& places) const {
+    const bool are_all = std::ranges::equal(places, std::views::iota(std::int64_t{0}, states.size(0)));
+    return are_all ? states : states.index_select(0, on_device(device_, places));
+  }
+
+  at::Device device_;
+  at::Tensor own_, places_, predicting_of_rows_, predicting_;
+  std::vector<std::int64_t> row_states_, other_states_;  ///< of each target
+};
+
+/// What a layer's attention is asked with.
+struct AttentionInputs {
+  at::Tensor q, k, v;
+};
+
+/// Attention of the rows, which leaves what it was asked with for whoever waits for it.
+struct ObservedAttention {
+  std::shared_ptr<const AttentionPlan> plan;
+  std::weak_ptr<AttentionInputs> observer{};
+
+  at::Tensor operator()(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
+                        const at::Tensor& v) const {
+    if (const auto seen = observer.lock()) *seen = {q.detach(), k.detach(), v.detach()};
+    return (*plan)(layer, q, k, v);
   }
 };
 
-/// Hidden states that predict the rows' targets, [C, d], and without a gradient those that predict the others'. `plan` and
-/// `other_plan` are the attention of each.
-template <class Model, class Plan>
-std::pair<at::Tensor, at::Tensor> states_of_both(const Model& model, const PackedRows& rows,
-                                                 const PackedRows& others, const Plan& plan,
-                                                 Plan other_plan) {
-  const OtherCompletions of{rows, others};
-  const Plan behind_prompts = std::move(other_plan).behind_prompts();
-  const auto index = [&](const std::vector<std::int64_t>& places) {
-    return on_device(rows.device(), places);
-  };
-  struct Seen {
-    at::Tensor q, k, v;
-  };
-  std::vector<Seen> seen;  // in each layer, of the rows: autograd holds these anyway
-  const at::Tensor fed = model.forward(
-      rows.tokens, rows.positions,
-      [&](std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-        seen.push_back({q.detach(), k.detach(), v.detach()});
-        return plan(layer, q, k, v);
-      },
-      index(of.wanted_of_fed));
-  at::Tensor all = fed.detach();
-  if (!of.own.empty()) {
-    const at::NoGradGuard no_grad;
-    const at::Tensor own = index(of.own), place = index(of.place);
-    const auto attend = [&](std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v) {
-      const auto behind = [&](const at::Tensor& prompts, const at::Tensor& mine) {
-        return at::cat({prompts, mine}).index_select(0, place);
-      };
-      const Seen& before = seen[static_cast<std::size_t>(layer)];
-      return behind_prompts(layer, behind(before.q, q), behind(before.k, k), behind(before.v, v))
-          .index_select(0, own);
+/// Attention of the others' own tokens, to what the same layer just made of the rows.
+struct AttentionBehindPrompts {
+  AttentionPlan plan;  ///< of the others, without prompts
+  const OtherCompletions& others;
+  std::shared_ptr<const AttentionInputs> rows;
+
+  at::Tensor operator()(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
+                        const at::Tensor& v) const {
+    const auto whole = [&](const at::Tensor& of_rows, const at::Tensor& own) {
+      return at::cat({of_rows, own}).index_select(0, others.places());
     };
-    all = at::cat({all, model.forward(others.tokens.index_select(0, own),
-                                      others.positions.index_select(0, own), attend, index(of.wanted))});
+    return plan(layer, whole(rows->q, q), whole(rows->k, k), whole(rows->v, v)).index_select(0, others.own());
   }
-  return {fed.index_select(0, index(of.states_of_fed)), all.index_select(0, index(of.states))};
-}
+};
 
 }  // namespace tithe::detail

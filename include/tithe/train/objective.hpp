@@ -4,12 +4,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/scalar_tensor.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -33,7 +29,7 @@
 #include "tithe/train/mismatched.hpp"
 #include "tithe/train/options.hpp"
 #include "tithe/train/pass.hpp"
-#include "tithe/train/records.hpp"
+#include "tithe/train/pass_records.hpp"
 
 /// What a preference stage minimises: a loss, applied to log-probabilities of packed rows and of a reference.
 namespace tithe {
@@ -96,11 +92,14 @@ class PreferenceObjective {
     if constexpr (NeedsMismatched<Loss>) {
       const at::NoGradGuard no_grad;
       Rows mismatched = mismatched_of(step);
-      if constexpr (NeedsReference<Loss>) ask_reference(facts, mismatched, step, device_of(model), stop);
+      const Rows both = beside_their_own(mismatched, step);
+      if constexpr (NeedsReference<Loss>) ask_reference(facts, both, step, device_of(model), stop);
       if (stop.stop_requested()) return facts;
-      if (fit_a_pass(mismatched, step)) {
-        facts.mismatched = std::move(mismatched);
-        return facts;
+      if constexpr (SharesPrompts<M> && !on_pairs) {
+        if (are_one_pass(both, step)) {
+          facts.mismatched = std::move(mismatched);
+          return facts;
+        }
       }
       const at::Tensor policy =
           completion_sums(model, mismatched, 1, device_of(model), step.limits, head_, stop);
@@ -128,7 +127,7 @@ class PreferenceObjective {
     const PackedRows rows = pack_for(model, step.rows_of(pass));
     Whole facts = part_of(whole, step, pass);
     const LogProbs policy = [&] {
-      if constexpr (NeedsMismatched<Loss>) {
+      if constexpr (NeedsMismatched<Loss> && SharesPrompts<M> && !on_pairs) {
         if (!whole.mismatched.empty()) return beside_mismatched(model, rows, step, whole, facts);
       }
       return policy_records(model, rows, step, pass);
@@ -202,28 +201,30 @@ class PreferenceObjective {
     return {std::move(policy), std::move(reference)};
   }
 
-  /// Whether the mismatched completions can go with the rows' own through a single pass.
-  [[nodiscard]] static bool fit_a_pass(const Rows& mismatched, const StepBatch& step) {
-    return step.passes.size() == 1 &&
-           passes_of(step.passes.front(), beside_their_own(mismatched, step), step.limits).size() == 1;
+  /// Whether the rows of a step of one pass can have their mismatched completions beside them.
+  [[nodiscard]] static bool are_one_pass(const Rows& both, const StepBatch& step) {
+    Tokens tokens{};
+    for (const Row& row : both) tokens += row.tokens();
+    return step.passes.size() == 1 && (step.limits.tokens == Tokens{} || tokens <= step.limits.tokens);
   }
 
-  /// A single pass through the policy for the rows' own completions and, without a gradient, for the mismatched ones: a
-  /// model that can feeds prompts once.
-  template <LanguageModel M>
+  /// A single pass through the policy for the rows' own completions and, without a gradient, for the mismatched ones.
+  template <SharesPrompts M>
   [[nodiscard]] LogProbs beside_mismatched(const M& model, const PackedRows& rows, const StepBatch& step,
                                            const Whole& whole, Whole& facts) const {
     const PackedRows mismatched = pack_for(model, whole.mismatched);
     const auto [own, other] = token_logprobs_of_both(model, rows, mismatched, head_);
-    facts.coupling = coupling_of(sum_by_completion(other, mismatched), whole);
-    return records<Statistics{}>({own}, rows, step, 0);
+    {
+      const at::NoGradGuard no_grad;
+      facts.coupling = coupling_of(sum_by_completion(other, mismatched), whole);
+    }
+    return detail::labeled_records(sum_by_completion(own, rows), step, 0);
   }
 
   /// The reference gives the mismatched completions with the rows' own, behind one prompt.
-  void ask_reference(Whole& facts, const Rows& mismatched, const StepBatch& step, const at::Device& device,
+  void ask_reference(Whole& facts, const Rows& rows, const StepBatch& step, const at::Device& device,
                      const std::stop_token& stop) const {
-    const at::Tensor both =
-        completion_sums(reference_, beside_their_own(mismatched, step), 2, device, step.limits, head_, stop);
+    const at::Tensor both = completion_sums(reference_, rows, 2, device, step.limits, head_, stop);
     if (stop.stop_requested()) return;
     facts.mismatched_reference = both.select(1, 1);
     for (std::size_t pass = 0; pass < step.passes.size(); ++pass) {

@@ -35,6 +35,8 @@ struct StageOptions {
   Seed seed{};
 
   [[nodiscard]] std::int64_t rows_per_step() const { return batch_size * accumulate; }
+  /// Whether a step may be several passes.
+  [[nodiscard]] bool cuts_steps() const { return accumulate > 1 || max_tokens_per_pass > Tokens{}; }
 
   /// Throws OptionError, naming the option, for what is out of range.
   void validate() const {

@@ -55,7 +55,12 @@ struct SliceRun {
   }
 
   /// How its stage goes through its rows.
-  [[nodiscard]] StageWork work() const { return stage_work(policies, planned.stage, stage_options().epochs); }
+  [[nodiscard]] StageWork work() const {
+    const StageOptions stage = stage_options();
+    StageWork work = stage_work(policies, planned.stage, stage.epochs);
+    work.feeds_prompts_again = stage.cuts_steps() || !SharesPrompts<M>;
+    return work;
+  }
 
   /// Whether other runs may train it for this one. No run begins with another one's last preferences. What was labelled on
   /// demand is paid for and must be in the run's own checkpoints, and a slice that they brought back goes on from there.

@@ -27,6 +27,8 @@ struct StageWork {
   bool asks_reference = false;    ///< its loss compares with one
   bool caches_reference = false;  ///< which is asked once, and not in every epoch
   bool needs_mismatched = false;  ///< other completions behind the same prompts are asked of both models
+  bool feeds_prompts_again =
+      false;  ///< for these, the policy: steps are cut into passes, or it cannot do otherwise
   bool trains_on_prompt = false;  ///< the head sees every token
 };
 
@@ -44,8 +46,8 @@ template <class Composed>
   return work;
 }
 
-/// Of a stage over rows whose steps are one pass each; rows of several that are coupled are looked at in further passes,
-/// which are not counted, nor is what stands between the matrix products.
+/// Of a stage over rows. What stands between the matrix products is not counted, nor are the further passes without
+/// gradients of a loss that couples rows of several passes, but for mismatched completions.
 inline Operations operations_of(const TrainedModel& model, RowWork work, const StageWork& stage) {
   if (stage.trains_on_prompt) work.predicted = work.fed;
   const Operations epoch = operations_of(model, work, stage.asks_reference);
@@ -54,10 +56,9 @@ inline Operations operations_of(const TrainedModel& model, RowWork work, const S
                  .backward = epochs * epoch.backward,
                  .reference = (stage.caches_reference ? 1 : epochs) * epoch.reference};
   if (stage.needs_mismatched) {  // in every epoch others, whose lengths are like the rows' own
-    // The policy reads them behind prompts that it feeds anyway, unless it recomputes these, and so does a live reference; a
-    // cached one reads them by themselves, once each.
+    // They are read behind prompts that are fed anyway, but a cached reference reads them by themselves, once each.
     const Operations behind = operations_of(model, work.behind_trunk(), stage.asks_reference);
-    all.forward += epochs * (model.recompute_activations ? epoch : behind).forward;
+    all.forward += epochs * (stage.feeds_prompts_again ? epoch : behind).forward;
     all.reference += epochs * (stage.caches_reference ? epoch : behind).reference;
   }
   return all;
