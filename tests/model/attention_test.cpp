@@ -199,9 +199,15 @@ CATCH_TEST_CASE("a plan refuses queries of other rows", "[model]") {
     CATCH_CHECK(plan(0, fitting.q, fitting.k, fitting.v).size(0) == tokens);
     for (const Heads* other : {&longer, &shorter}) {
       const auto error = thrown<ShapeError>([&] { plan(0, other->q, other->k, other->v); });
-      CATCH_CHECK(contains(error.what(), "AttentionPlan needs queries of its rows' " +
-                                             std::to_string(tokens) + " tokens, but found " +
-                                             std::to_string(other->q.size(0))));
+      CATCH_CHECK(contains(error.what(), "of its rows' T = " + std::to_string(tokens) + " tokens"));
+      CATCH_CHECK(contains(error.what(), "but found [" + std::to_string(other->q.size(0)) + ", 2, "));
     }
+    // Keys of other rows or sizes, and heads that the keys' do not divide.
+    const Heads odd{tokens, 3, 2, 4};
+    const auto narrower = [](const at::Tensor& x) { return x.narrow(2, 0, x.size(2) - 1); };
+    CATCH_CHECK_THROWS_AS(plan(0, fitting.q, shorter.k, shorter.v), ShapeError);
+    CATCH_CHECK_THROWS_AS(plan(0, fitting.q, fitting.k, shorter.v), ShapeError);
+    CATCH_CHECK_THROWS_AS(plan(0, fitting.q, narrower(fitting.k), narrower(fitting.v)), ShapeError);
+    CATCH_CHECK_THROWS_AS(plan(0, odd.q, odd.k, odd.v), ShapeError);
   }
 }

@@ -284,6 +284,17 @@ CATCH_TEST_CASE("attention_inputs projects, and turns queries and keys but not v
   }
 }
 
+CATCH_TEST_CASE("a layer's parts take no tokens, too") {
+  const at::Tensor x = random_tensor({0, 10}, 3).requires_grad_(), weight = random_tensor({10}, 4);
+  const at::Tensor projection = random_tensor({(4 + 2 * 2) * 6, 10}, 5).requires_grad_();
+  const at::Tensor angles = random_tensor({0, 3}, 7);
+  const auto [q, k, v] =
+      attention_inputs(x, {weight, 1e-5}, {projection, {}}, {}, {angles.cos(), angles.sin()}, {4, 2});
+  (q.sum() + k.sum() + v.sum()).backward();
+  CATCH_CHECK(x.grad().size(0) == 0);
+  CATCH_CHECK(projection.grad().abs().max().item<double>() == 0);
+}
+
 CATCH_TEST_CASE("what no plain loop can sweep goes by ATen's operators") {
   const auto low = [](const at::Tensor& x) { return x.to(at::kHalf); };
   const at::Tensor x = random_tensor({9, 12}, 6), weight = random_tensor({12}, 7);

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "../counted_memory.hpp"
@@ -155,7 +156,7 @@ CATCH_TEST_CASE("the head in each dtype is as near to float64 as its roundings",
   }
 }
 
-CATCH_TEST_CASE("a target that is nearly certain keeps the digits of its gradient", "[logprob]") {
+CATCH_TEST_CASE("a target that is nearly certain keeps its digits and those of its gradient", "[logprob]") {
   // 1 − p is 4e-9: below float64, p rounds to 1, and 1 minus that is nothing.
   const auto [dtype, tolerance] = GENERATE(
       table<at::ScalarType, double>({{at::kFloat, 1e-5}, {at::kBFloat16, 0x1p-7}, {at::kDouble, 1e-12}}));
@@ -170,7 +171,9 @@ CATCH_TEST_CASE("a target that is nearly certain keeps the digits of its gradien
   }
   const double others = (vocabulary - 1) * std::exp(-26.0), expected = 2 * others / (1 + others);
   CATCH_CAPTURE(dtype, trainable);
-  CATCH_CHECK(relative(fast(p).hidden, p.weights.unsqueeze(1) * expected) < tolerance);
+  const Differentiated found = fast(p);
+  CATCH_CHECK(relative(found.values, at::full({rows}, -std::log1p(others), at::kDouble)) < tolerance);
+  CATCH_CHECK(relative(found.hidden, p.weights.unsqueeze(1) * expected) < tolerance);
 }
 
 CATCH_TEST_CASE("extreme logits overflow nowhere", "[logprob]") {
@@ -264,13 +267,22 @@ CATCH_TEST_CASE("nothing of the vocabulary's size times the tokens' is ever ther
   CATCH_CHECK(predicted < (trainable ? 2 : 1.2) * block);
 }
 
-CATCH_TEST_CASE("a target outside the vocabulary, and a second derivative, are refused", "[logprob]") {
+CATCH_TEST_CASE("other shapes, a target outside the vocabulary and a second derivative are refused",
+                "[logprob]") {
   const bool trainable = GENERATE(true, false);
   Problem p{at::kDouble, trainable};
   for (const std::int64_t wrong : {std::int64_t{-1}, vocabulary}) {
     const at::Tensor targets = at::full({rows}, wrong, at::kLong);
     CATCH_CHECK(contains(thrown<ShapeError>([&] { head_logprobs(p.hidden, p.head, targets); }).what(),
                          "head_logprobs needs targets from 0 to 708, but found " + std::to_string(wrong)));
+  }
+  for (const auto& [hidden, head, targets] : {std::tuple{p.hidden, p.head, p.targets.narrow(0, 0, 20)},
+                                              {p.hidden.narrow(0, 0, 20), p.head, p.targets},
+                                              {p.hidden, p.head.narrow(1, 0, 12), p.targets},
+                                              {p.hidden[0], p.head, p.targets.narrow(0, 0, 13)}}) {
+    CATCH_CHECK(contains(
+        thrown<ShapeError>([&] { head_logprobs(hidden, head, targets); }).what(),
+        "head_logprobs needs hidden states [n, d], a head [vocabulary, d] and targets [n], but found ["));
   }
   const at::Tensor sum = head_logprobs(p.hidden, p.head, p.targets).sum();
   CATCH_CHECK(contains(thrown<GradientError>([&] { sum.backward({}, true, /*create_graph=*/true); }).what(),

@@ -91,6 +91,38 @@ struct Counting {
 };
 static_assert(CacheableModel<Counting> && LanguageModel<Counting>);
 
+CATCH_TEST_CASE("sequences that outgrow what was reserved, and the model's positions, are kept whole",
+                "[model]") {
+  DecoderConfig config = small_config();
+  config.max_position_embeddings = 32;
+  const Decoder model = random_decoder(config);  // trained, and asked outside of a guard
+  for (const std::int64_t samples : {1, 2}) {
+    const std::vector<TokenIds> prompts = prompts_of({30, 29});
+    CachedSequences<Decoder> swept;
+    CachedSequences<Decoder> operated{CachePath::operators};
+    RecomputedSequences<Decoder> recomputed;
+    const auto some = pointers(prompts);
+    static_cast<void>(swept.begin(model, some, samples, 0));
+    static_cast<void>(operated.begin(model, some, samples, 0));
+    static_cast<void>(recomputed.begin(model, some, samples, 0));
+    for (std::int64_t token = 0; token < 40; ++token) {
+      const TokenIds tokens(static_cast<std::size_t>(2 * samples), token % 23);
+      const at::Tensor expected = recomputed.append(model, tokens), found = swept.append(model, tokens);
+      CATCH_CHECK(distance(expected, found) < 1e-12);
+      CATCH_CHECK(distance(expected, operated.append(model, tokens)) < 1e-12);
+      CATCH_CHECK_FALSE(expected.requires_grad());
+      CATCH_CHECK_FALSE(found.requires_grad());
+    }
+    for (const TokenIds& wrong : {TokenIds{}, TokenIds{1}}) {
+      const auto error = thrown<ShapeError>([&] { swept.append(model, wrong); });
+      CATCH_CHECK(
+          contains(error.what(), "append needs a token for each of at least one sequence, but found " +
+                                     std::to_string(wrong.size()) + " for " + std::to_string(2 * samples)));
+      CATCH_CHECK_THROWS_AS(recomputed.append(model, wrong), ShapeError);
+    }
+  }
+}
+
 }  // namespace
 
 CATCH_TEST_CASE("samples of a prompt are what its repetition gives", "[model]") {

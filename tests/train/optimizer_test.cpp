@@ -194,6 +194,16 @@ CATCH_TEST_CASE("the gradient's norm is that of all of it", "[train]") {
     parameters.push_back({"narrow", leaf});
     CATCH_CHECK(gradient_norm(parameters) == Approx(std::sqrt(squares + 512.0 * 512)).epsilon(1e-6));
   }
+  CATCH_SECTION("narrow numbers, whose squares add up in float32") {
+    const auto norm_of = [](at::ScalarType narrow, std::int64_t n, double value) {
+      const at::Tensor leaf = at::zeros({n}, at::TensorOptions{}.dtype(narrow)).requires_grad_(true);
+      leaf.mutable_grad() = at::full({n}, value, leaf.options().requires_grad(false));
+      return gradient_norm({{"narrow", leaf}});
+    };
+    CATCH_CHECK(norm_of(at::kBFloat16, 3, 1) == Approx(std::sqrt(3)).epsilon(1e-6));  // 1.734 in bfloat16
+    CATCH_CHECK(norm_of(at::kHalf, 5, 60'000) ==
+                Approx(60'000 * std::sqrt(5)).epsilon(1e-6));  // beyond float16
+  }
   CATCH_SECTION("NaN") {
     parameters[3].tensor.grad()[4096].fill_(std::numeric_limits<double>::quiet_NaN());
     CATCH_CHECK(std::isnan(gradient_norm(parameters)));

@@ -12,8 +12,8 @@
 /// LibTorch's threads for plain loops.
 namespace tithe::detail {
 
-/// Calls `work(first, last)` for ranges that make up 0 … n, each of at least `grain` but the last, on as many threads as
-/// LibTorch is set to use. What `work` throws, this throws.
+/// Calls `work(first, last)` for ranges that make up 0 … n, on as many threads as LibTorch is set to use, but on no more
+/// than n / grain, rounded up. What `work` throws, this throws.
 ///
 /// `at::parallel_for` is a template that runs on one thread in every file that is not itself compiled with OpenMP; LibTorch's
 /// own files are, so its loop over a tensor's elements stands in: an element is a range.

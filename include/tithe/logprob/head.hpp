@@ -5,10 +5,12 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mul.h>
+#include <c10/util/StringUtil.h>
 
 #include <cstdint>
 #include <utility>
 
+#include "tithe/core/error.hpp"
 #include "tithe/core/units.hpp"
 #include "tithe/data/autograd.hpp"
 #include "tithe/logprob/head_blocks.hpp"
@@ -21,6 +23,16 @@
 namespace tithe {
 
 namespace detail {
+
+inline void require_head_shapes(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& targets) {
+  const bool fit = hidden.dim() == 2 && head.dim() == 2 && targets.dim() == 1 &&
+                   hidden.size(1) == head.size(1) && hidden.size(0) == targets.size(0);
+  if (fit) return;
+  throw ShapeError{{.who = "head_logprobs",
+                    .required = "hidden states [n, d], a head [vocabulary, d] and targets [n]",
+                    .found = c10::str(hidden.sizes(), ", ", head.sizes(), " and ", targets.sizes()),
+                    .fix = "Give a target for each hidden state, and the head of the same model"}};
+}
 
 /// log p without gradients, and ∂ log p/∂ hidden into `gradient` if it is defined.
 inline at::Tensor logprobs_and_gradient(const at::Tensor& hidden, const at::Tensor& head,
@@ -93,11 +105,12 @@ struct TrainableHead : torch::autograd::Function<TrainableHead> {
 /// has logits of all rows together, for at least as many tokens of the vocabulary as a hidden state has numbers, rounded up
 /// to 64, be that more than the workspace; if that is the whole vocabulary, or all of it fits, it keeps them until the
 /// backward pass. Gradients flow to the hidden states, and to the head if it requires them; they are rounded to the model's
-/// dtype once, and that of a frozen head once more when it is scaled. Throws ShapeError for a target outside the vocabulary
+/// dtype once, and that of a frozen head once more when it is scaled. Throws ShapeError for other shapes, and for a target outside the vocabulary
 /// where all three are on the host, of one of the dtypes float64, float32, bfloat16 and float16 and with int64 targets;
 /// elsewhere LibTorch itself refuses it.
 inline at::Tensor head_logprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& targets,
                                 const HeadOptions& options = {}) {
+  detail::require_head_shapes(hidden, head, targets);
   if (at::GradMode::is_enabled() && head.requires_grad()) {
     return detail::TrainableHead::apply(hidden, head, targets, options.workspace.value());
   }

@@ -105,7 +105,9 @@ struct SeenLogits {
     return exp_within_limit(y < -exp_limit<W> ? -exp_limit<W> : y);
   }
   TITHE_ALWAYS_INLINE W logprob(std::int64_t row) const {
-    return target[row] - largest[row] - std::log(others[row] + target_weight(row));
+    const W distance = target[row] - largest[row];
+    if (distance == 0) return -std::log1p(others[row]);  // not so where both are infinite
+    return distance - std::log(others[row] + target_weight(row));
   }
 };
 

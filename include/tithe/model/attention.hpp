@@ -7,6 +7,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/split_with_sizes.h>
+#include <c10/util/StringUtil.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -81,9 +82,12 @@ class AttentionPlan {
         pieces_.push_back(row.fed());
         continue;
       }
-      segments_.push_back({row, pieces_.size()});
+      segments_.push_back({row, pieces_.size(), {}});
       pieces_.push_back(row.trunk() + (row.branches.empty() ? 0 : row.branches.front()));
-      for (std::size_t i = 1; i < row.branches.size(); ++i) pieces_.push_back(row.branches[i]);
+      for (std::size_t i = 1; i < row.branches.size(); ++i) {
+        pieces_.push_back(row.branches[i]);
+        segments_.back().tails.push_back(tail_mask(row.trunk(), row.branches[i]));
+      }
     }
     std::vector<std::int64_t> order(static_cast<std::size_t>(rows.fed_tokens()));
     std::int64_t place = 0;
@@ -95,7 +99,7 @@ class AttentionPlan {
         place += groups_.back().length;
       }
     });
-    for (const auto& [row, piece] : segments_) {
+    for (const auto& [row, piece, tails] : segments_) {
       std::iota(order.begin() + row.start, order.begin() + row.start + row.fed(), place);
       place += row.fed();
     }
@@ -122,12 +126,7 @@ class AttentionPlan {
   /// are cached.
   at::Tensor operator()(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k,
                         const at::Tensor& v) const {
-    if (q.size(0) != tokens_) {
-      throw ShapeError{{.who = "AttentionPlan",
-                        .required = "queries of its rows' " + std::to_string(tokens_) + " tokens",
-                        .found = std::to_string(q.size(0)),
-                        .fix = "Make a plan of the rows that are fed"}};
-    }
+    require_shapes(q, k, v);
     if (flash_) return (*flash_)(q, k, v);
     if (dense_) return detail::DenseAttention::apply(q, k, v, dense_);
     std::vector<at::Tensor> outputs;
@@ -152,6 +151,18 @@ class AttentionPlan {
   }
 
  private:
+  void require_shapes(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) const {
+    const bool fit = q.dim() == 3 && k.dim() == 3 && k.sizes() == v.sizes() && q.size(0) == tokens_ &&
+                     k.size(0) == tokens_ && q.size(2) == k.size(2) && k.size(1) > 0 &&
+                     q.size(1) % k.size(1) == 0;
+    if (fit) return;
+    throw ShapeError{{.who = "AttentionPlan",
+                      .required = "q [T, heads, d], k and v [T, kv_heads, d] of its rows' T = " +
+                                  std::to_string(tokens_) + " tokens, heads being a multiple of kv_heads",
+                      .found = c10::str(q.sizes(), ", ", k.sizes(), " and ", v.sizes()),
+                      .fix = "Make a plan of the rows that are fed"}};
+  }
+
   // Both measured by benchmarks/parts.cpp (attention), on one core with heads of 8 to 64.
   /// Tokens that a row feeds: beyond it the padded square costs more than the calls it saves.
   static constexpr std::int64_t longest_gathered = 150;
@@ -241,6 +252,7 @@ class AttentionPlan {
   struct Segmented {
     RowExtent row;
     std::size_t piece;
+    std::vector<at::Tensor> tails;  ///< masks of each further completion
   };
   struct Pieces {
     std::vector<at::Tensor> q, k, v;
@@ -249,7 +261,7 @@ class AttentionPlan {
   /// Prompt and first completion are one causal sequence; each further completion comes after the prompt again.
   void append_segments(const Segmented& segmented, const Pieces& pieces,
                        std::vector<at::Tensor>& outputs) const {
-    const auto& [row, piece] = segmented;
+    const auto& [row, piece, tails] = segmented;
     const auto heads_first = [](const at::Tensor& x) { return x.unsqueeze(0).transpose(1, 2); };
     const auto rows_again = [](const at::Tensor& out) {
       return out.transpose(1, 2).reshape({out.size(2), out.size(1) * out.size(3)});
@@ -261,9 +273,8 @@ class AttentionPlan {
       const auto after_prompt = [&](const std::vector<at::Tensor>& of) {
         return heads_first(at::cat({of[piece].narrow(0, 0, row.trunk()), of[piece + i]}));
       };
-      outputs.push_back(
-          rows_again(attend(heads_first(pieces.q[piece + i]), after_prompt(pieces.k), after_prompt(pieces.v),
-                            tail_mask(row.trunk(), row.branches[i]), false)));
+      outputs.push_back(rows_again(attend(heads_first(pieces.q[piece + i]), after_prompt(pieces.k),
+                                          after_prompt(pieces.v), tails[i - 1], false)));
     }
   }
 

@@ -3,6 +3,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
 
@@ -12,9 +13,11 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "tithe/core/error.hpp"
 #include "tithe/data/device.hpp"
 #include "tithe/data/pack.hpp"
 #include "tithe/model/attention.hpp"
@@ -38,6 +41,19 @@ concept CacheableModel =
       { model.forward(ids, ids, attend) } -> std::convertible_to<at::Tensor>;
     };
 
+namespace detail {
+
+/// Throws ShapeError unless there is a token for each of some sequences.
+inline void require_a_token_each(const TokenIds& tokens, std::size_t sequences) {
+  if (!tokens.empty() && tokens.size() == sequences) return;
+  throw ShapeError{{.who = "append",
+                    .required = "a token for each of at least one sequence",
+                    .found = std::to_string(tokens.size()) + " for " + std::to_string(sequences),
+                    .fix = "Take sequences out with remove, and begin others anew"}};
+}
+
+}  // namespace detail
+
 /// Growing sequences of a model that is given all of their tokens every time: exact, and slow. For models of which no
 /// more is known than their logits, and to hold the cache against.
 template <LanguageModel M>
@@ -54,6 +70,7 @@ class RecomputedSequences {
   }
   /// Appends a token to each sequence, in order; gives the logits of what comes next.
   at::Tensor append(const M& model, const TokenIds& tokens) {
+    detail::require_a_token_each(tokens, rows_.size());
     for (std::size_t i = 0; i < rows_.size(); ++i) rows_[i].prompt.push_back(tokens[i]);
     return logits(model);
   }
@@ -65,6 +82,7 @@ class RecomputedSequences {
 
  private:
   at::Tensor logits(const M& model) const {
+    const at::NoGradGuard no_grad;
     const PackedRows packed = pack_for(model, rows_);  // each with one token, whatever it is, behind it
     if constexpr (HiddenStateModel<M>) {
       return model.hidden(packed).index_select(0, packed.predecessors).matmul(model.head().t());
@@ -93,6 +111,7 @@ class CachedSequences {
   /// `reserve` tokens are expected to come; more make the cache grow.
   at::Tensor begin(const M& model, std::span<const TokenIds* const> prompts, std::int64_t samples,
                    std::int64_t reserve) {
+    const at::NoGradGuard no_grad;
     const bool shared = samples > 1;
     std::int64_t longest = 0;
     for (const TokenIds* prompt : prompts) {
@@ -121,6 +140,8 @@ class CachedSequences {
   }
 
   at::Tensor append(const M& model, const TokenIds& tokens) {
+    detail::require_a_token_each(tokens, lengths_.size());
+    const at::NoGradGuard no_grad;
     for (std::int64_t& length : lengths_) ++length;
     give_back_or_grow(model.config().positions());
     const at::Device device = device_of(model);
@@ -237,7 +258,7 @@ class CachedSequences {
     const std::int64_t longest = *std::ranges::max_element(lengths_);
     for (Layer& layer : layers_) {
       if (longest > layer.own.capacity()) {
-        layer.own.resize(count, std::min(2 * longest, positions));
+        layer.own.resize(count, std::max(longest, std::min(2 * longest, positions)));
       } else if (2 * count <= layer.own.owners()) {
         layer.own.resize(count, layer.own.capacity());
       }

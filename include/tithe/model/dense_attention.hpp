@@ -28,7 +28,7 @@ void for_each_dense(const DenseRows& rows, std::int64_t heads, std::int64_t d, b
                     const Work& work) {
   const RowExtent* const extents = rows.extents.data();
   const std::int64_t longest = rows.longest;
-  sweep(std::ssize(rows.extents) * heads, /*grain=*/4,
+  sweep(std::ssize(rows.extents) * heads, rows_per_thread(longest * d),
         [=](std::int64_t begin, std::int64_t end) TITHE_ALWAYS_INLINE {
           DenseScratch<W> scratch{longest, d, backward};
           for (std::int64_t i = begin; i < end; ++i) work(scratch, extents[i / heads], i % heads);

@@ -150,7 +150,7 @@ struct AttentionProjection : torch::autograd::Function<AttentionProjection> {
 
     const at::Tensor dqkv = at::cat(upstream, 1);
     rotate_(dqkv, upstream[0].size(1) + upstream[1].size(1), cosine, sine, -1);
-    const at::Tensor above = dqkv.view({x.size(0), -1});
+    const at::Tensor above = dqkv.flatten(1);
     // A first layer over frozen embeddings has nobody below it to tell.
     const bool wants_weight = weight.requires_grad(),
                wants_norm = context->needs_input_grad(0) || wants_weight;

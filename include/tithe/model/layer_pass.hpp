@@ -52,11 +52,10 @@ struct LayerPass {
     if (!recompute || !at::GradMode::is_enabled()) {
       return through_layer(layers[index], place, config, std::move(x), rotary, attend, kept);
     }
-    return recomputed(x, layers[index].trained(),
-                      [layer = layers[index], place, config = config, rotary = rotary, attend = attend,
-                       kept](const at::Tensor& in) {
-                        return through_layer(layer, place, config, in, rotary, attend, kept);
-                      });
+    return recomputed(
+        x, layers[index].trained(),
+        [layer = layers[index], place, config = config, rotary = rotary, attend = attend, kept](
+            const at::Tensor& in) { return through_layer(layer, place, config, in, rotary, attend, kept); });
   }
   [[nodiscard]] at::Tensor through_all(at::Tensor x) const {
     for (std::size_t i = 0; i < layers.size(); ++i) x = through(i, std::move(x));

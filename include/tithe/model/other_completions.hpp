@@ -63,8 +63,9 @@ class OtherCompletions {
       }
     }
     DistinctTokens of_rows{fed}, of_own{std::ssize(own)};
-    for (const std::int64_t token : predecessors_on_host(rows))
+    for (const std::int64_t token : predecessors_on_host(rows)) {
       row_states_.push_back(of_rows.place_of(token));
+    }
     std::vector<std::int64_t> asked;
     for (const std::int64_t token : predecessors_on_host(others)) {
       asked.push_back(places[static_cast<std::size_t>(token)]);
@@ -82,13 +83,13 @@ class OtherCompletions {
   }
 
   [[nodiscard]] bool empty() const { return own_.size(0) == 0; }
-  [[nodiscard]] const at::Tensor& own() const { return own_; }  ///< [O]: of the others' packed tokens
+  /// [O]: of the others' packed tokens, those that are their own.
+  [[nodiscard]] const at::Tensor& own() const { return own_; }
   /// [T of the others]: of each packed token, its place among the rows' tokens and, behind these, its own.
   [[nodiscard]] const at::Tensor& places() const { return places_; }
-  [[nodiscard]] const at::Tensor& predicting_of_rows() const {
-    return predicting_of_rows_;
-  }  ///< for either's targets
-  [[nodiscard]] const at::Tensor& predicting() const { return predicting_; }  ///< of its own tokens
+  /// Of the rows' tokens and of its own, those that predict a target of either.
+  [[nodiscard]] const at::Tensor& predicting_of_rows() const { return predicting_of_rows_; }
+  [[nodiscard]] const at::Tensor& predicting() const { return predicting_; }
 
   /// The states of both's targets, [C, d] each, from those of `predicting_of_rows` and of `predicting`.
   [[nodiscard]] std::pair<at::Tensor, at::Tensor> of_targets(const at::Tensor& rows,

@@ -80,7 +80,7 @@ inline std::pair<at::Tensor, at::Tensor> norm_backward(const at::Tensor& dy, con
                                                        bool wants_weight, const at::Tensor& onto = {}) {
   const std::int64_t rows = x.size(0), d = x.size(1);
   // The rows' shares of ∂w are added up by blocks of fixed size, so that the number of threads changes nothing.
-  constexpr std::int64_t block = 256;
+  const std::int64_t block = wants_weight ? 256 : 1;
   const std::int64_t blocks = (rows + block - 1) / block;
   at::Tensor dx = at::empty_like(x);
   const at::Tensor partial = wants_weight ? at::zeros({blocks, d}, wide_like(x)) : at::Tensor{};

@@ -25,7 +25,7 @@
 #include "tithe/train/adamw_sweep.hpp"
 
 /// AdamW and the gradient's norm: one pass over memory for each; on the way through contiguous float32 and float64 of the
-/// CPU, nothing is allocated.
+/// CPU, no memory is taken but what LibTorch needs to use several threads.
 namespace tithe {
 
 namespace detail {
@@ -56,8 +56,11 @@ inline double gradient_norm(const NamedTensors& parameters) {
   }
   if (others.empty()) return std::sqrt(squares);
   const at::NoGradGuard no_grad;
-  return std::hypot(std::sqrt(squares),
-                    at::linalg_vector_norm(at::stack(at::_foreach_norm(others))).item<double>());
+  // Sums of narrow numbers are float32's: the largest float16 is soon exceeded.
+  const bool is_wide =
+      std::ranges::any_of(others, [](const at::Tensor& one) { return one.scalar_type() == at::kDouble; });
+  const std::vector<at::Tensor> norms = at::_foreach_norm(others, 2, is_wide ? at::kDouble : at::kFloat);
+  return std::hypot(std::sqrt(squares), at::linalg_vector_norm(at::stack(norms)).item<double>());
 }
 
 /// What gradients are divided by so that their norm is at most `max_norm`; 1 where it is already, or for a limit of 0.
