@@ -60,7 +60,7 @@ void check_equal(const Decoder& model, const Rows& rows, const Rows& others, dou
 /// Rows, and others with their prompts.
 template <class Change>
 void check_equal(const Decoder& model, const Change& change) {
-  for (const std::uint64_t seed : {1, 2, 3, 4}) {
+  for (const std::uint64_t seed : {1U, 2U, 3U, 4U}) {
     CATCH_CAPTURE(seed);
     Rows rows = rows_that_begin_alike(12, seed), others = others_for(rows, seed + 10);
     change(rows, others);
