@@ -191,11 +191,10 @@ CATCH_TEST_CASE("prompts go through the layers once", "[model]") {
   const double of_others = taken([&] { return model.predicting_hidden(other); });
   const double together = taken([&] { return model.predicting_hidden(packed, other); });
   // In the last of two layers nothing but what predicts has gates: all of their own tokens, but few of the prompts'.
-  const std::int64_t own = other.fed_tokens() - (70 + 1 + 33 + 90);
-  const std::int64_t alone = other.fed_tokens() + predicting_tokens(other).tokens.size(0);
-  CATCH_CHECK(together - of_rows ==
-              Approx(of_others * static_cast<double>(2 * own) / static_cast<double>(alone)).epsilon(0.05));
-  CATCH_CHECK(2 * own < 0.8 * static_cast<double>(alone));
+  const auto own = static_cast<double>(other.fed_tokens() - (70 + 1 + 33 + 90));
+  const auto alone = static_cast<double>(other.fed_tokens() + predicting_tokens(other).tokens.size(0));
+  CATCH_CHECK(together - of_rows == Approx(of_others * 2 * own / alone).epsilon(0.05));
+  CATCH_CHECK(2 * own < 0.8 * alone);
 }
 
 CATCH_TEST_CASE("every token asks in one sequence of its row, a prompt's where prompts do", "[model]") {
