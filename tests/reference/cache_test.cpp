@@ -187,9 +187,10 @@ CATCH_TEST_CASE("a cached stage runs no second forward pass", "[reference][cache
   // Three epochs of two steps: six passes with gradients, and as many through the reference or two that fill the cache.
   CATCH_CHECK(forwards(live, Dpo<>{}, pairs) == 6 + 6);
   CATCH_CHECK(forwards(kept, Dpo<>{}, pairs) == 6 + 2);
-  // KTO scores mismatched completions, too: other ones each epoch. A live reference reads them with the rows' own.
-  CATCH_CHECK(forwards(live, Kto<>{}, verdicts) == 6 + 6 + 6);
-  CATCH_CHECK(forwards(kept, Kto<>{}, verdicts) <= 6 + 6 + 6 + 2);
+  // KTO scores mismatched completions, too: other ones each epoch. The policy and a live reference read them with the rows'
+  // own; to fill the cache takes a pass for each step's and two for the rows'.
+  CATCH_CHECK(forwards(live, Kto<>{}, verdicts) == 6 + 6);
+  CATCH_CHECK(forwards(kept, Kto<>{}, verdicts) == 6 + 6 + 2);
 }
 
 CATCH_TEST_CASE("a cache has its reference's log-probabilities, wider than a narrow model's",

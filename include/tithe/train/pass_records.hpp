@@ -31,9 +31,10 @@ template <Statistics reads>
 [[nodiscard]] PairLogProbs<at::Tensor> pair_records(const TokenStatistics& tokens, const PackedRows& rows,
                                                     const StepBatch& step) {
   const at::Tensor sums = sum_by_completion(tokens.logprobs, rows);
+  const at::Tensor lengths = completion_lengths(rows, sums.scalar_type());
   PairLogProbs<at::Tensor> read;
   std::tie(read.chosen, read.rejected) = of_pairs(sums);
-  std::tie(read.chosen_tokens, read.rejected_tokens) = of_pairs(completion_lengths(rows, sums.scalar_type()));
+  std::tie(read.chosen_tokens, read.rejected_tokens) = of_pairs(lengths);
   if constexpr (reads.mean_chosen_tokens) {
     read.mean_chosen_tokens = at::scalar_tensor(step.mean_first_length(), sums.options());
   }
